@@ -1,1 +1,4 @@
-//! Sluice.
+//! Sluice, a privacy event gateway.
+
+pub mod clock;
+pub mod domain;
