@@ -294,4 +294,4 @@ fn from_low_bytes(low: &[u8]) -> i64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -8,8 +8,8 @@
 //! ```
 //! XChaCha20-Poly1305 is ChaCha20-Poly1305 (RFC 8439) under the key HChaCha20(K_enc, N[..16]) and the
 //! nonce 0^4 | N[16..] (draft-irtf-cfrg-xchacha-03, 2.3). That is how fields are sealed and opened here,
-//! because the `chacha20poly1305` crate takes five times as long on short fields; that crate is
-//! the second implementation, asked by [`second_opinion`].
+//! because the `chacha20poly1305` crate takes five times as long on short fields; that crate and `hmac`
+//! are the second implementation, asked by [`second_opinion`].
 //!
 //! Must never: seal two different (aad, plaintext) under one N. N is a pseudorandom function of both, so
 //! equal N means equal input up to a chance of q^2 / 2^193.
@@ -17,14 +17,15 @@
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use chacha20::{R20, hchacha};
 use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305};
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::{secret::constant_time_eq, session_root::SessionRoot};
+use super::{mac::Mac, secret::constant_time_eq, session_root::SessionRoot};
 
 pub(super) const NONCE_BYTES: usize = 24;
 pub(super) const TAG_BYTES: usize = 16;
+const NONCE_PURPOSE: &[u8] = b"sluice/v1/field\0";
 
 /// K_enc | K_nonce.
 pub(super) fn derive(root: &SessionRoot, material: &mut [u8; 64]) {
@@ -71,16 +72,22 @@ pub(super) fn second_opinion(material: &[u8; 64], class: &[u8], sealed: &[u8], p
     let mut text = Zeroizing::new(rest[..end].to_vec());
     cipher.decrypt_inout_detached(nonce.into(), class, text.as_mut_slice().into(), tag.into()).is_ok()
         && text.as_slice() == plain
-        && derive_nonce(material, class, plain) == *nonce
+        && nonce_by_hmac_crate(material, class, plain) == *nonce
+}
+
+fn nonce_by_hmac_crate(material: &[u8; 64], class: &[u8], plain: &[u8]) -> [u8; NONCE_BYTES] {
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&material[32..]).expect("any length is a key");
+    for part in [NONCE_PURPOSE, &(class.len() as u64).to_le_bytes(), class, plain] {
+        mac.update(part);
+    }
+    let mut nonce = [0; NONCE_BYTES];
+    nonce.copy_from_slice(&mac.finalize().into_bytes()[..NONCE_BYTES]);
+    nonce
 }
 
 fn derive_nonce(material: &[u8; 64], class: &[u8], plain: &[u8]) -> [u8; NONCE_BYTES] {
-    let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&material[32..]).expect("any key length");
-    mac.update(b"sluice/v1/field\0");
-    mac.update(&(class.len() as u64).to_le_bytes());
-    mac.update(class);
-    mac.update(plain);
-    let whole = mac.finalize().into_bytes();
+    let length = (class.len() as u64).to_le_bytes();
+    let whole = Mac::new(&material[32..]).tag(&[NONCE_PURPOSE, &length, class, plain]);
     let mut nonce = [0; NONCE_BYTES];
     nonce.copy_from_slice(&whole[..NONCE_BYTES]);
     nonce
