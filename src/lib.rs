@@ -1,4 +1,5 @@
 //! Sluice, a privacy event gateway.
 
 pub mod clock;
+pub mod crypto;
 pub mod domain;
