@@ -1,5 +1,6 @@
 //! The words of the field as types: pure, no I/O, no async.
 
+mod consent;
 mod contract;
 mod contract_document;
 mod contract_ref;
@@ -14,6 +15,7 @@ mod stream;
 mod suite;
 
 pub use self::{
+    consent::{ConsentRule, ConsentRuleError, ZeroLevel, is_consent},
     contract::{Contract, ContractAbout, ContractState, PersonalField, Rule, StateError, Validation},
     contract_document::ContractDocumentError,
     contract_ref::{ContractRef, REF_BYTES_MAX, RefError},

@@ -75,3 +75,46 @@ fn kind_of(document: &Value) -> Option<Kind> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Schema, SchemaDocumentError> {
+        Schema::parse(&"acme/click/1.0.0".parse().unwrap(), text)
+    }
+
+    #[test]
+    fn the_kind_is_told_from_the_document() {
+        let table = [
+            (r#"{"type": "record", "name": "A", "fields": []}"#, SchemaKind::Avro),
+            ("type: record\nname: A\nfields: []\n", SchemaKind::Avro),
+            (r#"{"$schema": "https://json-schema.org/draft/2020-12/schema"}"#, SchemaKind::JsonSchema),
+            (r#"{"type": "object", "properties": {}}"#, SchemaKind::JsonSchema),
+            ("name: A\nnodes: [{ name: a, type: LONG }]", SchemaKind::Avro),
+        ];
+        for (text, kind) in table {
+            assert_eq!(parse(text).unwrap().kind, kind, "{text}");
+        }
+    }
+
+    #[test]
+    fn attributes_that_mean_nothing_here_are_kept_in_order() {
+        let text = r#"{ "name": "A", "type": "record", "strmSchemaId": "x", "fields": [] }"#;
+        assert_eq!(parse(text).unwrap().definition, text.replace(' ', ""));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in ["7", "[]", "{}", r#"{"type": "enum"}"#, "plain text"] {
+            let message = parse(text).unwrap_err().to_string();
+            assert!(message.starts_with("document: must be Avro"), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn kinds_are_stored_under_the_names_of_the_original() {
+        assert_eq!(serde_json::to_string(&SchemaKind::JsonSchema).unwrap(), "\"JSONSCHEMA\"");
+        assert_eq!(serde_json::to_string(&SchemaKind::Avro).unwrap(), "\"AVRO\"");
+    }
+}
