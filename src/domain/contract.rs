@@ -172,3 +172,98 @@ impl Contract {
         self.schema_ref == *schema || self.other_schema_refs.contains(schema)
     }
 }
+
+/// Words in a field's name that promise few different values.
+const FEW_VALUES: [&str; 42] = [
+    "age",
+    "birthyear",
+    "bool",
+    "category",
+    "city",
+    "civil",
+    "country",
+    "county",
+    "currency",
+    "day",
+    "district",
+    "education",
+    "enabled",
+    "ethnicity",
+    "flag",
+    "gender",
+    "group",
+    "hour",
+    "income",
+    "language",
+    "locale",
+    "marital",
+    "month",
+    "nationality",
+    "occupation",
+    "plz",
+    "postal",
+    "postcode",
+    "province",
+    "race",
+    "rank",
+    "region",
+    "religion",
+    "salutation",
+    "segment",
+    "sex",
+    "state",
+    "status",
+    "tier",
+    "weekday",
+    "year",
+    "zip",
+];
+
+impl Contract {
+    /// What is allowed and yet worth a second look. Each names a field and why.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let personal = |path: &FieldPath| self.personal_fields.iter().any(|field| field.path == *path);
+        let few = self.personal_fields.iter().filter(|field| suggests_few_values(field.path.name()));
+        let mut warnings: Vec<String> = few
+            .map(|field| {
+                format!(
+                    "{}: the name suggests few different values; equal values of one session seal to equal text, \
+                     so whoever counts them may guess them",
+                    field.path
+                )
+            })
+            .collect();
+        if !personal(&self.key_field) {
+            warnings.push(format!(
+                "{}: the key field is not personal, so it stays readable in the encrypted stream",
+                self.key_field
+            ));
+        }
+        if let Some(subject) = self.data_subject_field.as_ref().filter(|subject| !personal(subject)) {
+            warnings.push(format!(
+                "{subject}: the data subject field is not personal, so it stays readable in the encrypted stream"
+            ));
+        }
+        warnings
+    }
+}
+
+/// Whether one of the words of a camel-case, snake-case or dashed name is in the list.
+fn suggests_few_values(name: &str) -> bool {
+    let mut words = vec![String::new()];
+    let mut lower_before = false;
+    for c in name.chars() {
+        if !c.is_alphanumeric() || (c.is_uppercase() && lower_before) {
+            words.push(String::new());
+        }
+        if let Some(word) = words.last_mut().filter(|_| c.is_alphanumeric()) {
+            word.extend(c.to_lowercase());
+        }
+        lower_before = c.is_lowercase() || c.is_ascii_digit();
+    }
+    words.iter().any(|word| FEW_VALUES.contains(&word.as_str()))
+}
+
+#[cfg(test)]
+mod tests;
