@@ -8,7 +8,7 @@ use std::sync::Arc;
 use dashmap::DashMap;
 
 use crate::{
-    crypto::{DaySecret, EpochKey, MasterKey},
+    crypto::{self, DaySecret, EpochKey, MasterKey},
     domain::Epoch,
     storage::{Created, EpochKind, EpochRecord, KeyError, KeyStore, Lookup, Place},
 };
@@ -58,10 +58,8 @@ impl EpochKeys {
         if let Some(found) = self.current.get(&epoch) {
             return Ok((Arc::clone(&found.0), found.1));
         }
-        let record = self.find_or_create(epoch, EpochKind::Sessions, || {
-            self.master.wrap_epoch(&EpochKey::generate(), epoch, FIRST_PLACE)
-        });
-        let record = record.await?;
+        let wrap = || self.master.wrap_epoch(&EpochKey::generate(epoch, FIRST_PLACE, crypto::EpochKind::Sessions));
+        let record = self.find_or_create(epoch, EpochKind::Sessions, wrap).await?;
         let key = self.open(&record)?;
         self.current.insert(epoch, (Arc::clone(&key), record.generation));
         Ok((key, record.generation))
@@ -92,12 +90,8 @@ impl EpochKeys {
         if let Some(found) = self.days.get(&epoch) {
             return Ok(Arc::clone(&found));
         }
-        let record = self.find_or_create(epoch, EpochKind::NoConsent, || {
-            self.master.wrap_day_secret(&DaySecret::generate(), epoch)
-        });
-        let record = record.await?;
-        let secret =
-            self.master.unwrap_day_secret(&record.wrapped, epoch).map_err(|_| EpochKeyError::Unwrap(epoch.0))?;
+        let record = self.find_or_create(epoch, EpochKind::NoConsent, || self.wrap_new_day(epoch)).await?;
+        let secret = self.unwrap_day(&record).ok_or(EpochKeyError::Unwrap(epoch.0))?;
         let secret = Arc::new(secret);
         self.days.insert(epoch, Arc::clone(&secret));
         Ok(secret)
@@ -122,7 +116,7 @@ impl EpochKeys {
         }
         let key = self
             .master
-            .unwrap_epoch(&record.wrapped, epoch, place)
+            .unwrap_epoch(epoch, place, crypto::EpochKind::Sessions, &record.wrapped)
             .map_err(|_| EpochKeyError::Unwrap(epoch.0))?;
         let key = Arc::new(key);
         self.opened.insert((epoch, place), Arc::clone(&key));
@@ -132,8 +126,22 @@ impl EpochKeys {
     /// A new key for `epoch` in `place`, wrapped: what a close begins with.
     #[must_use]
     pub fn new_record(&self, epoch: Epoch, place: Place) -> EpochRecord {
-        let wrapped = self.master.wrap_epoch(&EpochKey::generate(), epoch, place);
+        let key = EpochKey::generate(epoch, place, crypto::EpochKind::Sessions);
+        let wrapped = self.master.wrap_epoch(&key);
         EpochRecord { epoch, kind: EpochKind::Sessions, generation: place, wrapped }
+    }
+
+    /// A new day secret under an epoch key of its own: `wrapped epoch key | wrapped secret`.
+    fn wrap_new_day(&self, epoch: Epoch) -> Vec<u8> {
+        let key = EpochKey::generate(epoch, FIRST_PLACE, crypto::EpochKind::NoConsent);
+        [self.master.wrap_epoch(&key), key.wrap_day_secret(&DaySecret::generate())].concat()
+    }
+
+    fn unwrap_day(&self, record: &EpochRecord) -> Option<DaySecret> {
+        let (key, secret) = record.wrapped.split_at_checked(record.wrapped.len() / 2)?;
+        let kind = crypto::EpochKind::NoConsent;
+        let key = self.master.unwrap_epoch(record.epoch, record.generation, kind, key).ok()?;
+        key.unwrap_day_secret(secret).ok()
     }
 
     async fn find_or_create(

@@ -135,7 +135,7 @@ impl SessionKeyState {
             self.workshop.store.mark_consented(record.key_link).await?;
             record.consented = true;
         }
-        let key = Arc::new(open(record, root, request.suite));
+        let key = open(record, root, request.suite);
         self.workshop.open.publish(request.session, purpose, &key, now);
         Ok(key)
     }
@@ -192,7 +192,7 @@ impl SessionKeyState {
         let (epoch_key, place) = self.workshop.epochs.of(epoch).await?;
         let root = SessionRoot::generate();
         let key_link = KeyLink::random();
-        let wrapped = epoch_key.wrap_root(&root, &request.stream, key_link, epoch, generation);
+        let wrapped = epoch_key.wrap_root(&request.stream, key_link, &root);
         let record = KeyRecord {
             stream: request.stream.clone(),
             session: request.session,
@@ -229,9 +229,8 @@ impl KeyWorkshop {
         let mut record = record.clone();
         for _ in 0..2 {
             if let Some(epoch_key) = self.epochs.at(record.epoch, record.place).await? {
-                let (stream, epoch) = (&record.stream, record.epoch);
                 return epoch_key
-                    .unwrap_root(&record.wrapped, stream, record.key_link, epoch, record.generation)
+                    .unwrap_root(&record.stream, record.key_link, &record.wrapped)
                     .map(Some)
                     .map_err(|_| SessionKeyError::Unwrap);
             }
@@ -254,13 +253,13 @@ impl KeyWorkshop {
         }
         let Some(record) = self.store.by_link(link).await?.found() else { return Ok(None) };
         let Some(root) = self.unwrap(&record).await? else { return Ok(None) };
-        let key = Arc::new(open(&record, &root, suite));
+        let key = open(&record, &root, suite);
         self.open.keep_link(link, suite, &key, self.clock.steady());
         Ok(Some(key))
     }
 }
 
-fn open(record: &KeyRecord, root: &SessionRoot, suite: Suite) -> OpenKey {
+fn open(record: &KeyRecord, root: &SessionRoot, suite: Suite) -> Arc<OpenKey> {
     OpenKey::from_root(
         root,
         suite,

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    crypto::OpenKey,
+    crypto::{NoConsentKey, OpenKey},
     domain::{Epoch, Fingerprint, KeyLink, StreamName, Suite},
 };
 
@@ -84,9 +84,9 @@ impl SessionKeys {
         }
         let epoch = Epoch::of(now);
         let secret = self.workshop.epochs.day_secret(epoch).await?;
-        let (root, link, key_id) = secret.session(stream, session);
+        let NoConsentKey { root, key_link, key_id } = secret.session(stream, session);
         let end = Epoch(epoch.0 + 1).start();
-        let key = Arc::new(OpenKey::from_root(&root, suite, link, key_id, epoch.start(), end, false));
+        let key = OpenKey::from_root(&root, suite, key_link, key_id, epoch.start(), end, false);
         self.workshop.open.publish(session, purpose, &key, now);
         Ok(key)
     }

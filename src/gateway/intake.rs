@@ -12,7 +12,7 @@ use crate::{
     actors::{Inventory, KeyRequest, KnownStream, PlanError, SessionKeys},
     clock::Clock,
     config,
-    crypto::{Fingerprinter, OnceHasher, OpenKey},
+    crypto::{Fingerprinter, OpenKey},
     domain::{
         Fingerprint, Levels, RecordBatch, RecordHead, Serialization, StreamName, Suite, consent,
     },
@@ -31,7 +31,7 @@ pub struct IntakeArgs {
     pub keys: SessionKeys,
     pub log: Arc<dyn EventLog>,
     pub fingerprints: Fingerprinter,
-    pub once: OnceHasher,
+    pub event_bytes_max: usize,
     pub clock: Clock,
     pub consent: config::Consent,
     pub fatal: FatalSwitch,
@@ -214,7 +214,8 @@ impl Intake {
 
     /// Binds a client's idempotency key to the stream and to the `part` of a batch.
     pub(super) fn once_key(&self, stream: &KnownStream, key: &str, part: u64) -> OnceKey {
-        OnceKey(self.0.once.hash(&stream.definition.name, key, part))
+        let text = format!("{part}/{key}");
+        OnceKey(self.0.fingerprints.idempotency(&stream.definition.name, text.as_bytes()).0)
     }
 
     /// A seal that does not verify means that this machine cannot be trusted with keys: stop it.
@@ -234,6 +235,10 @@ impl Intake {
         once: Option<String>,
     ) -> batch::BatchBody {
         batch::BatchBody::new(self.clone(), stream, schema, format, atomic, once)
+    }
+
+    pub(super) fn event_bytes_max(&self) -> usize {
+        self.0.event_bytes_max
     }
 
     pub(super) fn inventory(&self) -> Arc<Inventory> {
