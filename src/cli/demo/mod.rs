@@ -1,0 +1,6 @@
+//! stub
+#[derive(clap::Args)]
+pub struct Arguments {}
+pub async fn run(_a: Arguments) -> anyhow::Result<()> {
+    anyhow::bail!("not yet")
+}

@@ -1,0 +1,31 @@
+//! `sluice serve`: the node itself, until it is told to stop. The one command that is not a client.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::Result;
+
+use crate::config::{Config, Overrides};
+
+/// Arguments of `sluice serve`.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of everything the node keeps
+    #[arg(long, env = "SLUICE_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+}
+
+/// Runs `sluice serve`. It brings its own runtime.
+///
+/// # Errors
+///
+/// The configuration is wrong, or the node cannot start or must stop.
+pub fn run(arguments: Arguments) -> Result<()> {
+    let overrides = Overrides { data_dir: arguments.data, listen: arguments.listen };
+    crate::server::run(Config::load(arguments.config.as_deref(), overrides)?)
+}
