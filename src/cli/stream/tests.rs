@@ -30,17 +30,23 @@ fn a_derived_stream_needs_purposes_and_may_mask() {
     let derived = body("-D clicks -P 1,3").unwrap();
     assert_eq!(derived, json!({"derivedFrom": "clicks", "purposes": [1, 3], "cumulative": false}));
     let masked =
-        body("m --derived-from clicks --purposes 2 --cumulative -M acme/c/1.0.0:a,b/c --mask-seed s")
+        body("m --derived-from clicks --purposes 2 --cumulative -M acme/clicks/1.0.0:a,b/c --mask-seed s")
             .unwrap();
     assert_eq!(masked["cumulative"], json!(true));
-    assert_eq!(masked["maskedFields"], json!([{"ref": "acme/c/1.0.0", "fields": ["a", "b/c"]}]));
+    assert_eq!(masked["maskedFields"], json!([{"ref": "acme/clicks/1.0.0", "fields": ["a", "b/c"]}]));
     assert_eq!(masked["maskSeed"], json!("s"));
-    let twice = body("m -D clicks -P 1 -M acme/c/1.0.0:a -M acme/c/1.0.0:b,a --hash-type MURMUR3").unwrap();
-    assert_eq!(twice["maskedFields"], json!([{"ref": "acme/c/1.0.0", "fields": ["a", "b"]}]));
+    let twice =
+        body("m -D clicks -P 1 -M acme/clicks/1.0.0:a -M acme/clicks/1.0.0:b,a --hash-type MURMUR3").unwrap();
+    assert_eq!(twice["maskedFields"], json!([{"ref": "acme/clicks/1.0.0", "fields": ["a", "b"]}]));
     assert_eq!(twice["hashType"], json!("MURMUR3"));
-    for wrong in
-        ["", "-D clicks", "x --purposes 1", "x -D y -P 1,2 --cumulative", "x -M acme/c/1.0.0:a", "a/b"]
-    {
+    for wrong in [
+        "",
+        "-D clicks",
+        "xx --purposes 1",
+        "xx -D yy -P 1,2 --cumulative",
+        "xx -M acme/clicks/1.0.0:a",
+        "a/b",
+    ] {
         assert!(body(wrong).is_none(), "{wrong}");
     }
 }
@@ -48,10 +54,15 @@ fn a_derived_stream_needs_purposes_and_may_mask() {
 #[test]
 fn masked_fields_are_a_reference_and_paths() {
     let parse = |text: &str| text.parse::<MaskedFields>();
-    assert_eq!(parse("acme/c/1.0.0:a, b/c").unwrap().fields, ["a", "b/c"]);
-    for wrong in
-        ["a", "acme/c/1.0.0", "acme/c/1.0.0:", "acme/c/1.0.0:a,,b", "acme/c:a", "acme/c/1.0.0:strmMeta/nonce"]
-    {
+    assert_eq!(parse("acme/clicks/1.0.0:a, b/c").unwrap().fields, ["a", "b/c"]);
+    for wrong in [
+        "a",
+        "acme/clicks/1.0.0",
+        "acme/clicks/1.0.0:",
+        "acme/clicks/1.0.0:a,,b",
+        "acme/clicks:a",
+        "acme/clicks/1.0.0:strmMeta/nonce",
+    ] {
         assert!(parse(wrong).is_err(), "{wrong}");
     }
 }
