@@ -47,7 +47,7 @@ async fn a_refused_token_is_named_by_its_origin_and_never_shown() {
     )
     .await;
     assert!(is_unauthorized(&error));
-    assert!(error.to_string().ends_with("with the token or credentials of the node"), "{error}");
+    assert!(error.to_string().ends_with("the token or credentials came from the node"), "{error}");
     assert!(!format!("{error:?}").contains("a-token"));
     assert!(error.next_step().unwrap().contains("--token-file"));
 }

@@ -19,7 +19,7 @@ pub struct Row {
 /// The personal fields shown, one a line. What is no personal field looks the same everywhere.
 const FIELDS: [&str; 3] = ["uniqueIdentifier", "consistentValue", "someSensitiveValue"];
 /// Characters of a value: five columns of this and their borders fit 100.
-const VALUE_CHARS: usize = 17;
+const VALUE_CHARS: usize = 20;
 
 /// How a value is told from others. Colours stand in the text as characters without width while the table
 /// is laid out, because the table must not count them.
@@ -119,11 +119,7 @@ fn consent_text(event: &ExampleEvent) -> String {
 fn copy_text(copy: Option<&Value>, sent: [&str; 3]) -> String {
     let Some(copy) = copy else {
         let purposes = PURPOSES.map(|level| level.to_string()).join(",");
-        return format!(
-            "{}\n{}\n",
-            Look::Absent.on("— no consent"),
-            Look::Absent.on(&format!("  for {purposes}"))
-        );
+        return Look::Absent.on(&format!("— no consent for {purposes}")) + "\n\n";
     };
     let mut lines = Vec::with_capacity(FIELDS.len());
     for (field, sent) in FIELDS.iter().zip(sent) {
@@ -189,7 +185,7 @@ mod tests {
         for line in plain.lines() {
             assert!(line.chars().count() <= 100, "{} columns: {line}", line.chars().count());
         }
-        for part in ["none", "0,1,2", "— no consent", "for 1,2", "1083e8169d7138e9…", "AVx4k2Qz8fLmAVx4…"]
+        for part in ["none", "0,1,2", "— no consent for 1,2", "1083e8169d7138e990c…", "AVx4k2Qz8fLmAVx4k2Q…"]
         {
             assert!(plain.contains(part), "{part} is not in\n{plain}");
         }

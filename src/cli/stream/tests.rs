@@ -30,13 +30,13 @@ fn a_derived_stream_needs_purposes_and_may_mask() {
     let derived = body("-D clicks -P 1,3").unwrap();
     assert_eq!(derived, json!({"derivedFrom": "clicks", "purposes": [1, 3], "cumulative": false}));
     let masked =
-        body("m --derived-from clicks --purposes 2 --cumulative -M acme/clicks/1.0.0:a,b/c --mask-seed s")
+        body("mm --derived-from clicks --purposes 2 --cumulative -M acme/clicks/1.0.0:a,b/c --mask-seed s")
             .unwrap();
     assert_eq!(masked["cumulative"], json!(true));
     assert_eq!(masked["maskedFields"], json!([{"ref": "acme/clicks/1.0.0", "fields": ["a", "b/c"]}]));
     assert_eq!(masked["maskSeed"], json!("s"));
-    let twice =
-        body("m -D clicks -P 1 -M acme/clicks/1.0.0:a -M acme/clicks/1.0.0:b,a --hash-type MURMUR3").unwrap();
+    let twice = body("mm -D clicks -P 1 -M acme/clicks/1.0.0:a -M acme/clicks/1.0.0:b,a --hash-type MURMUR3")
+        .unwrap();
     assert_eq!(twice["maskedFields"], json!([{"ref": "acme/clicks/1.0.0", "fields": ["a", "b"]}]));
     assert_eq!(twice["hashType"], json!("MURMUR3"));
     for wrong in [
