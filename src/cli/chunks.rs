@@ -1,8 +1,8 @@
 //! Splitting a file of events into requests: NDJSON between lines, an Avro container between blocks.
 //!
 //! ```text
-//! Avro container:  "Obj\x01"  metadata map  sync (16 bytes) │ count  size  data  sync │ count  size  data  sync …
-//!                  └──────────── header ──────────────────┘ └────── block ───────┘
+//! "Obj\x01"  metadata map  sync (16 bytes) │ count size data sync │ count size data sync …
+//! └──────────── header ──────────────────┘   └───── block ─────┘
 //! ```
 //! A chunk of a container is the header and whole blocks, so it is a container again.
 //! Source: Avro 1.12 specification, "Object Container Files".

@@ -170,7 +170,9 @@ mod tests {
         let mut row = |consent: Vec<u32>, passes: bool| {
             let sent = generator.draw_with(consent);
             let sealed = "AVx4k2Qz8fLmAVx4k2Qz8fLmAVx4k2Qz8fLmAVx4k2Qz8fLmAVx4k2Qz8fLm";
-            let copy = |unique: &str, session: &str| json!({"uniqueIdentifier": unique, "consistentValue": session, "someSensitiveValue": sealed});
+            let copy = |unique: &str, session: &str| -> Value {
+                json!({"uniqueIdentifier": unique, "consistentValue": session, "someSensitiveValue": sealed})
+            };
             let opened = copy(&sent.unique_identifier, &sent.consistent_value);
             let masked = copy("1083e8169d7138e990cc30095578452a", &sent.consistent_value);
             let stored = copy(sealed, sealed);

@@ -15,11 +15,7 @@ use super::{
     settings::{Server, Settings},
     stop,
 };
-use crate::{
-    clock::Clock,
-    config::{Config, Overrides},
-    server,
-};
+use crate::{clock::Clock, config::Config, server};
 
 /// Arguments of `sluice demo`.
 #[derive(clap::Args)]
@@ -39,9 +35,7 @@ pub struct Arguments {
 /// The node does not start, or does not do what the demo shows.
 pub async fn run(arguments: Arguments) -> Result<()> {
     let folder = Folder::fresh()?;
-    let overrides =
-        Overrides { data_dir: Some(folder.data()), listen: Some((std::net::Ipv4Addr::LOCALHOST, 0).into()) };
-    let config = Config::load(None, overrides)?;
+    let config = Config::in_folder(folder.data());
     let node =
         server::Server::start(config, Clock::system()).await.context("cannot start the demo's node")?;
     let shown = tokio::select! {

@@ -53,7 +53,9 @@ struct Reader {
 impl Scene {
     /// Makes the streams and saves their credentials where `sluice listen` finds them.
     pub async fn set(settings: &Settings, seed: u64) -> Result<Scene> {
-        let derived = |name: &str| json!({"name": name, "derivedFrom": SOURCE, "purposes": PURPOSES, "cumulative": false});
+        let derived = |name: &str| -> Value {
+            json!({"name": name, "derivedFrom": SOURCE, "purposes": PURPOSES, "cumulative": false})
+        };
         let mut masked = derived(MASKED);
         masked["maskedFields"] = json!([{"ref": EXAMPLE_REF, "fields": ["uniqueIdentifier"]}]);
         Ok(Scene {
