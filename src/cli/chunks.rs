@@ -1,8 +1,8 @@
 //! Splitting a file of events into requests: NDJSON between lines, an Avro container between blocks.
 //!
 //! ```text
-//! Avro container:  "Obj\x01"  metadata map  sync (16 bytes) │ count  size  data  sync │ count  size  data  sync …
-//!                  └──────────── header ──────────────────┘ └────── block ───────┘
+//! "Obj\x01"  metadata map  sync (16 bytes) │ count size data sync │ count size data sync …
+//! └──────────── header ──────────────────┘   └───── block ─────┘
 //! ```
 //! A chunk of a container is the header and whole blocks, so it is a container again.
 //! Source: Avro 1.12 specification, "Object Container Files".
@@ -13,6 +13,10 @@ use std::io::{self, BufRead, Read};
 pub const REQUEST_BYTES_MAX: usize = 64 << 20;
 /// Bytes a request is filled up to when the file is larger: small enough to see progress.
 pub const CHUNK_BYTES: usize = 8 << 20;
+
+/// Media types of the two kinds of file.
+pub const LINES_TYPE: &str = "application/x-ndjson";
+pub const CONTAINER_TYPE: &str = "application/avro";
 
 const MAGIC: &[u8; 4] = b"Obj\x01";
 const SYNC_BYTES: usize = 16;
@@ -98,15 +102,9 @@ impl Chunks {
     #[must_use]
     pub fn content_type(&self) -> &'static str {
         match self.kind {
-            Kind::Lines => "application/x-ndjson",
-            Kind::Container { .. } => "application/avro",
+            Kind::Lines => LINES_TYPE,
+            Kind::Container { .. } => CONTAINER_TYPE,
         }
-    }
-
-    /// Whether the events are lines of JSON.
-    #[must_use]
-    pub fn is_lines(&self) -> bool {
-        matches!(self.kind, Kind::Lines)
     }
 
     /// The next chunk, in file order; `None` at the end.

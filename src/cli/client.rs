@@ -34,7 +34,7 @@ pub enum ClientError {
     #[error("{problem}")]
     Busy { problem: Problem, retry_after: Duration },
     /// The token or the credentials are missing or were not accepted.
-    #[error("{problem}, with the token or credentials of {origin}")]
+    #[error("{problem}; the token or credentials came from {origin}")]
     Unauthorized { problem: Problem, origin: String },
     /// The request has to change before it is sent again.
     #[error("{0}")]
@@ -97,6 +97,7 @@ fn refusal_step(problem: &Problem) -> Option<String> {
             "see which contracts exist with: sluice list contracts".into()
         }
         (409, code) if code.contains("active") => "activate it with: sluice activate contract REF".into(),
+        (403, _) => "use the stream's own credentials, or a token whose role allows it".into(),
         (413, _) => "send less in one request".into(),
         (_, "") => return None,
         (_, code) => format!("read docs/errors/{}.md", printable(code)),
@@ -252,6 +253,7 @@ impl Client {
             (_, true) => {
                 Some(Problem { detail: String::from_utf8_lossy(&body).into_owned(), ..Problem::default() })
             }
+            _ if matches!(status.as_u16(), 401 | 429 | 503) => Some(Problem::default()),
             _ => None,
         };
         let Some(problem) = problem else {
@@ -260,7 +262,9 @@ impl Client {
                 what: format!("status {status}"),
             };
         };
-        classify(Problem { status: status.as_u16(), ..problem }, retry_after, origin)
+        let reason = status.canonical_reason().unwrap_or("refused").to_lowercase();
+        let title = if problem.title.is_empty() { reason } else { problem.title };
+        classify(Problem { status: status.as_u16(), title, ..problem }, retry_after, origin)
     }
 }
 

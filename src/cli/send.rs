@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{
-    chunks::{CHUNK_BYTES, Chunk, ChunkError, Chunks, REQUEST_BYTES_MAX},
+    chunks::{CHUNK_BYTES, Chunk, ChunkError, Chunks, LINES_TYPE, REQUEST_BYTES_MAX},
     client::{Client, ClientError, is_retryable},
     credentials::CredentialArguments,
     failure::Failure,
@@ -58,11 +58,13 @@ pub async fn run(settings: &Settings, arguments: Arguments) -> Result<()> {
     let (source, length) = open(&arguments.file)?;
     let chunk_bytes = if arguments.atomic { REQUEST_BYTES_MAX } else { CHUNK_BYTES };
     let chunks = Chunks::open(BufReader::with_capacity(256 * 1024, source), chunk_bytes)?;
+    let content_type = chunks.content_type();
     let found = arguments.credentials.find(settings, &arguments.stream)?;
     let stream = StreamClient::connect(Client::anonymous(&settings.server)?, found).await?;
     let mut sending = Sending {
         stream,
-        chunks,
+        chunks: Some(chunks),
+        content_type,
         schema: arguments.schema,
         atomic: arguments.atomic,
         tally: Tally::start(),
@@ -100,7 +102,9 @@ fn open(path: &std::path::Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
 
 struct Sending {
     stream: StreamClient,
-    chunks: Chunks,
+    /// Away while its next chunk is being read.
+    chunks: Option<Chunks>,
+    content_type: &'static str,
     schema: Option<ContractRef>,
     atomic: bool,
     tally: Tally,
@@ -110,9 +114,9 @@ struct Sending {
 impl Sending {
     async fn send_all(&mut self) -> Result<()> {
         let mut bytes = 0;
-        let mut next = self.chunks.next()?;
+        let mut next = self.next_chunk().await?;
         while let Some(mut chunk) = next {
-            if self.atomic && self.chunks.next()?.is_some() {
+            if self.atomic && self.next_chunk().await?.is_some() {
                 return Err(ChunkError::NotAtomic.into());
             }
             let body = Bytes::from(std::mem::take(&mut chunk.body));
@@ -130,16 +134,28 @@ impl Sending {
             }
             bytes += body.len() as u64;
             self.progress.show(bytes, &self.tally);
-            next = self.chunks.next()?;
+            next = self.next_chunk().await?;
         }
         Ok(())
+    }
+
+    /// Reads on a thread of its own: standard input may keep silent, and Ctrl-C must be heard meanwhile.
+    async fn next_chunk(&mut self) -> Result<Option<Chunk>> {
+        let mut chunks = self.chunks.take().expect("a read that failed ends the sending");
+        let (chunks, read) = tokio::task::spawn_blocking(move || {
+            let read = chunks.next();
+            (chunks, read)
+        })
+        .await?;
+        self.chunks = Some(chunks);
+        Ok(read?)
     }
 
     /// Sends one request; again when it was certainly not carried out.
     async fn post(&self, schema: &str, body: &Bytes) -> Result<Verdict, ClientError> {
         let mut tries = 0;
         loop {
-            let sent = self.stream.post_events(schema, self.chunks.content_type(), body.clone(), self.atomic);
+            let sent = self.stream.post_events(schema, self.content_type, body.clone(), self.atomic);
             let error = match sent.await {
                 Ok(verdict) => return Ok(verdict),
                 Err(error) if is_retryable(&error) && tries < RETRIES_MAX => error,
@@ -162,7 +178,7 @@ impl Sending {
         if let Some(schema) = &self.schema {
             return Ok(schema.clone());
         }
-        let named = if self.chunks.is_lines() { first_contract(body) } else { None };
+        let named = if self.content_type == LINES_TYPE { first_contract(body) } else { None };
         let schema = named.ok_or_else(|| {
             Failure::new(
                 "the file does not say which schema its events have",

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::Result;
 
-use crate::config::{Config, Overrides};
+use crate::config::Config;
 
 /// Arguments of `sluice serve`.
 #[derive(clap::Args)]
@@ -26,6 +26,12 @@ pub struct Arguments {
 ///
 /// The configuration is wrong, or the node cannot start or must stop.
 pub fn run(arguments: Arguments) -> Result<()> {
-    let overrides = Overrides { data_dir: arguments.data, listen: arguments.listen };
-    crate::server::run(Config::load(arguments.config.as_deref(), overrides)?)
+    let mut config = Config::load(arguments.config.as_deref())?;
+    if let Some(data) = arguments.data {
+        config.node.data_dir = data;
+    }
+    if let Some(listen) = arguments.listen {
+        config.http.listen = listen;
+    }
+    crate::server::run(config)
 }

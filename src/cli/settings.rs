@@ -8,7 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{ArgMatches, parser::ValueSource};
+use clap::{
+    ArgMatches,
+    builder::{OsStringValueParser, TypedValueParser},
+    parser::ValueSource,
+};
 use reqwest::Url;
 
 use super::{failure::Failure, output::Format};
@@ -38,7 +42,14 @@ pub struct ConnectionArguments {
     )]
     token: Option<String>,
     /// File that holds the API token [default: admin.token in the data folder of a node on this machine]
-    #[arg(long, global = true, env = "SLUICE_TOKEN_FILE", value_name = "FILE", help_heading = "Connection")]
+    #[arg(
+        long,
+        global = true,
+        env = "SLUICE_TOKEN_FILE",
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
+        value_name = "FILE",
+        help_heading = "Connection"
+    )]
     token_file: Option<PathBuf>,
 }
 
