@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Levels, StreamName, StreamNameError, limits};
+use super::{StreamName, StreamNameError, limits};
 
 /// What a derived stream asks for. Checked by `validate`: levels 0..=999, 1 to 50 of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,22 +35,28 @@ pub enum ConsentRuleError {
     Range,
 }
 
-/// Whether level 0 is consent to purpose 0, or no consent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ZeroLevel {
-    #[default]
-    NoConsent,
-    /// `[consent] zero_is_a_purpose = true`.
-    Purpose,
+/// Whether an event with these levels gave no consent at all: no key is ever used to open it.
+#[must_use]
+pub fn is_no_consent(levels: &[i32], zero_is_a_purpose: bool) -> bool {
+    !levels.iter().any(|level| consents(*level, zero_is_a_purpose))
 }
 
-/// Whether levels amount to consent to anything at all: they do when a key may be used to open the event.
-#[must_use]
-pub fn is_consent(levels: Levels<'_>, zero: ZeroLevel) -> bool {
-    match zero {
-        ZeroLevel::NoConsent => levels.iter().any(|level| level != 0),
-        ZeroLevel::Purpose => levels.iter().next().is_some(),
-    }
+fn consents(level: i32, zero_is_a_purpose: bool) -> bool {
+    level != 0 || zero_is_a_purpose
+}
+
+/// Name of the stream derived from `source` when none is given: `clicks-1-3`, masked `clicks-M1-3`.
+///
+/// # Errors
+///
+/// When it would be longer than a stream name may be: the caller gives one.
+pub fn default_name(
+    source: &StreamName,
+    rule: &ConsentRule,
+    masked: bool,
+) -> Result<StreamName, StreamNameError> {
+    let levels: Vec<_> = rule.levels().iter().map(ToString::to_string).collect();
+    format!("{source}-{}{}", if masked { "M" } else { "" }, levels.join("-")).parse()
 }
 
 impl ConsentRule {
@@ -96,17 +102,23 @@ impl ConsentRule {
 
     /// Whether an event with these levels reaches the derived stream.
     #[must_use]
-    pub fn passes(&self, levels: Levels<'_>, zero: ZeroLevel) -> bool {
-        if !is_consent(levels, zero) {
-            return false;
-        }
-        match self {
-            // An empty request would be a subset of everything; it is refused when made, and shut here.
-            ConsentRule::Granular(asked) => {
-                !asked.is_empty() && asked.iter().all(|asked| levels.iter().any(|given| given == *asked))
+    pub fn passes(&self, levels: impl IntoIterator<Item = i32>, zero_is_a_purpose: bool) -> bool {
+        let (mut consented, mut highest, mut met) = (false, i32::MIN, 0_u64);
+        for level in levels {
+            consented |= consents(level, zero_is_a_purpose);
+            highest = highest.max(level);
+            if let ConsentRule::Granular(asked) = self
+                && let Some(place) = asked.iter().position(|asked| *asked == level)
+            {
+                met |= 1_u64.checked_shl(u32::try_from(place).unwrap_or(u32::MAX)).unwrap_or(0);
             }
-            ConsentRule::Cumulative(asked) => levels.iter().any(|given| given >= *asked),
         }
+        consented
+            && match self {
+                // Requests of no level or of more than 50 are refused when made; here they stay shut.
+                ConsentRule::Granular(asked) => !asked.is_empty() && met.count_ones() as usize == asked.len(),
+                ConsentRule::Cumulative(asked) => highest >= *asked,
+            }
     }
 
     /// Whether a field of this level is opened in events that pass.
@@ -125,16 +137,6 @@ impl ConsentRule {
             ConsentRule::Granular(levels) => levels.iter().copied().collect(),
             ConsentRule::Cumulative(level) => vec![*level],
         }
-    }
-
-    /// Name of the stream derived from `source` when none is given: `clicks-1-3`, masked `clicks-M1-3`.
-    ///
-    /// # Errors
-    ///
-    /// When it would be longer than a stream name may be: the caller gives one.
-    pub fn default_name(&self, source: &StreamName, masked: bool) -> Result<StreamName, StreamNameError> {
-        let levels: Vec<_> = self.levels().iter().map(ToString::to_string).collect();
-        format!("{source}-{}{}", if masked { "M" } else { "" }, levels.join("-")).parse()
     }
 }
 

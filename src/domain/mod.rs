@@ -1,29 +1,34 @@
 //! The words of the field as types: pure, no I/O, no async.
 
-mod consent;
+pub mod catalogue;
+pub mod consent;
 mod contract;
 mod contract_document;
 mod contract_ref;
 mod document;
 mod field_path;
 pub mod limits;
+pub mod mask;
 pub mod record;
 mod schema;
 mod session;
 mod simple_schema;
 mod stream;
+pub mod stream_definition;
 mod suite;
 
 pub use self::{
-    consent::{ConsentRule, ConsentRuleError, ZeroLevel, is_consent},
+    consent::{ConsentRule, ConsentRuleError},
     contract::{Contract, ContractAbout, ContractState, PersonalField, Rule, StateError, Validation},
     contract_document::ContractDocumentError,
     contract_ref::{ContractRef, REF_BYTES_MAX, RefError},
     document::{DocumentError, DocumentRule},
     field_path::{FIELD_PATH_BYTES_MAX, FieldPath, FieldPathError, META_FIELD},
+    mask::{MaskConfig, MaskError, MaskHash},
     record::{Levels, Record, RecordBatch, RecordDamaged, RecordHead, Serialization},
     schema::{Schema, SchemaDocumentError, SchemaKind},
     session::{Epoch, Fingerprint, KeyLink},
     stream::{StreamName, StreamNameError},
+    stream_definition::{DefinitionError, Derivation, StoredCredential, StreamDefinition},
     suite::Suite,
 };

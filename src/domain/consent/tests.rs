@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::Levels;
 
 /// DESIGN 3, word for word, on plain sets.
 mod oracle {
@@ -21,12 +22,8 @@ mod oracle {
     }
 }
 
-fn zero(is_a_purpose: bool) -> ZeroLevel {
-    if is_a_purpose { ZeroLevel::Purpose } else { ZeroLevel::NoConsent }
-}
-
 fn passes(rule: &ConsentRule, levels: &[i32]) -> bool {
-    rule.passes(Levels::Plain(levels), ZeroLevel::NoConsent)
+    rule.passes(levels.iter().copied(), false)
 }
 
 fn asked() -> impl Strategy<Value = BTreeSet<i32>> {
@@ -42,7 +39,7 @@ proptest! {
     fn granular_agrees_with_the_definition(asked in asked(), given in given_levels(), loose: bool) {
         let rule = ConsentRule::granular(asked.clone()).unwrap();
         let expected = oracle::granular_passes(&asked, &given.iter().copied().collect(), loose);
-        prop_assert_eq!(rule.passes(Levels::Plain(&given), zero(loose)), expected);
+        prop_assert_eq!(rule.passes(given.iter().copied(), loose), expected);
         for level in -1..7 {
             prop_assert_eq!(rule.opens(level), asked.contains(&level));
         }
@@ -52,17 +49,23 @@ proptest! {
     fn cumulative_agrees_with_the_definition(asked in 0..6_i32, given in given_levels(), loose: bool) {
         let rule = ConsentRule::cumulative(asked).unwrap();
         let expected = oracle::cumulative_passes(asked, &given.iter().copied().collect(), loose);
-        prop_assert_eq!(rule.passes(Levels::Plain(&given), zero(loose)), expected);
+        prop_assert_eq!(rule.passes(given.iter().copied(), loose), expected);
         for level in 0..7 {
             prop_assert_eq!(rule.opens(level), level <= asked);
         }
     }
 
     #[test]
+    fn no_consent_agrees_with_the_definition(given in given_levels(), loose: bool) {
+        let expected = oracle::no_consent(&given.iter().copied().collect(), loose);
+        prop_assert_eq!(is_no_consent(&given, loose), expected);
+    }
+
+    #[test]
     fn stored_levels_read_like_plain_ones(asked in asked(), given in given_levels()) {
         let rule = ConsentRule::granular(asked).unwrap();
         let stored: Vec<u8> = given.iter().flat_map(|level| level.to_le_bytes()).collect();
-        let read = rule.passes(Levels::Stored(&stored), ZeroLevel::NoConsent);
+        let read = rule.passes(Levels::Stored(&stored).iter(), false);
         prop_assert_eq!(read, passes(&rule, &given));
     }
 
@@ -106,8 +109,8 @@ fn no_consent_passes_nothing_whatever_is_asked() {
             assert!(!passes(rule, levels), "{rule:?} {levels:?}");
         }
         assert!(passes(rule, &[0, 1]));
-        assert!(rule.passes(Levels::Plain(&[0]), ZeroLevel::Purpose));
-        assert!(!rule.passes(Levels::Plain(&[]), ZeroLevel::Purpose));
+        assert!(rule.passes([0], true));
+        assert!(!rule.passes([], true));
     }
 }
 
@@ -116,6 +119,15 @@ fn an_unchecked_empty_request_stays_shut() {
     let rule = ConsentRule::Granular(BTreeSet::new());
     assert_eq!(rule.validate(), Err(ConsentRuleError::Empty));
     assert!(!passes(&rule, &[1, 2, 3]));
+}
+
+#[test]
+fn as_many_levels_as_may_be_asked_for_are_all_looked_at() {
+    let rule = ConsentRule::granular(0..50).unwrap();
+    assert!(passes(&rule, &(0..50).collect::<Vec<_>>()));
+    assert!(!passes(&rule, &(0..49).collect::<Vec<_>>()) && !passes(&rule, &(1..50).collect::<Vec<_>>()));
+    let unchecked = ConsentRule::Granular((0..80).collect());
+    assert!(!passes(&unchecked, &(0..80).collect::<Vec<_>>()));
 }
 
 #[test]
@@ -131,11 +143,11 @@ fn requests_outside_the_limits_are_refused() {
 #[test]
 fn default_names_list_the_levels() {
     let source: StreamName = "demo".parse().unwrap();
-    let name = |rule: ConsentRule, masked| rule.default_name(&source, masked).unwrap().to_string();
+    let name = |rule: ConsentRule, masked| default_name(&source, &rule, masked).unwrap().to_string();
     assert_eq!(name(ConsentRule::granular([1, 0]).unwrap(), false), "demo-0-1");
     assert_eq!(name(ConsentRule::granular([3]).unwrap(), true), "demo-M3");
     assert_eq!(name(ConsentRule::cumulative(2).unwrap(), false), "demo-2");
-    assert!(ConsentRule::granular(100..150).unwrap().default_name(&source, false).is_err());
+    assert!(default_name(&source, &ConsentRule::granular(100..150).unwrap(), false).is_err());
 }
 
 #[test]
