@@ -15,6 +15,7 @@
 //! Who may enter: `actors`, `http`, `cli`. Imports `domain` and `clock` only.
 
 mod avro;
+pub mod container;
 mod contract_rules;
 mod error;
 mod json;

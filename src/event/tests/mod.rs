@@ -1,8 +1,10 @@
 //! Tests of the codec.
 
+mod containers;
 mod contracts;
 mod golden;
 mod hostile;
+mod oracle_avro;
 mod schemas;
 
 use std::sync::Arc;
