@@ -13,7 +13,7 @@ use super::{DecodeError, EventPlan, Form, SchemaPlan, Stamp, Tape, Text};
 use crate::{
     clock::Timestamp,
     domain::{
-        Contract, ContractState, FieldPath, KeyLink, PersonalField, Rule, Schema, SchemaKind, Suite,
+        Contract, ContractAbout, ContractState, FieldPath, KeyLink, PersonalField, Rule, Schema, SchemaKind, Suite,
         Validation,
     },
 };
@@ -50,6 +50,7 @@ pub(super) fn contract(key: &str, personal: &[&str]) -> Contract {
     Contract {
         reference: "strmprivacy/example/1.3.0".parse().unwrap(),
         schema_ref: "acme/click/1.0.0".parse().unwrap(),
+        other_schema_refs: Vec::new(),
         state: ContractState::Active,
         is_public: false,
         key_field: path(key),
@@ -60,6 +61,7 @@ pub(super) fn contract(key: &str, personal: &[&str]) -> Contract {
         validations: Vec::new(),
         data_subject_field: None,
         suite: Suite::default(),
+        about: ContractAbout::default(),
     }
 }
 
