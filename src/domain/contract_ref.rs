@@ -13,7 +13,9 @@ pub struct ContractRef(Arc<str>);
 pub enum RefError {
     #[error("a reference has three parts: handle/name/version")]
     Parts,
-    #[error("the handle takes 2 to 100 letters, digits, '-' or '_' and starts and ends with a letter or digit")]
+    #[error(
+        "the handle takes 2 to 100 letters, digits, '-' or '_' and starts and ends with a letter or digit"
+    )]
     Handle,
     #[error("the name takes 2 to 100 letters, digits, '-', '_' or '.'")]
     Name,
@@ -78,7 +80,8 @@ fn is_name(text: &str) -> bool {
 
 fn is_version(text: &str) -> bool {
     let parts: Vec<&str> = text.split('.').collect();
-    parts.len() == 3 && parts.iter().all(|p| (1..=9).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()))
+    parts.len() == 3
+        && parts.iter().all(|p| (1..=9).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()))
 }
 
 impl fmt::Display for ContractRef {

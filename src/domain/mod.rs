@@ -1,21 +1,28 @@
 //! The words of the field as types: pure, no I/O, no async.
 
+mod consent;
 mod contract;
+mod contract_document;
 mod contract_ref;
+mod document;
 mod field_path;
 pub mod limits;
 pub mod record;
 mod schema;
 mod session;
+mod simple_schema;
 mod stream;
 mod suite;
 
 pub use self::{
-    contract::{Contract, ContractState, PersonalField, Rule, Validation},
+    consent::{ConsentRule, ConsentRuleError, ZeroLevel, is_consent},
+    contract::{Contract, ContractAbout, ContractState, PersonalField, Rule, StateError, Validation},
+    contract_document::ContractDocumentError,
     contract_ref::{ContractRef, REF_BYTES_MAX, RefError},
-    field_path::{FieldPath, FieldPathError},
+    document::{DocumentError, DocumentRule},
+    field_path::{FIELD_PATH_BYTES_MAX, FieldPath, FieldPathError, META_FIELD},
     record::{Levels, Record, RecordBatch, RecordDamaged, RecordHead, Serialization},
-    schema::{Schema, SchemaKind},
+    schema::{Schema, SchemaDocumentError, SchemaKind},
     session::{Epoch, Fingerprint, KeyLink},
     stream::{StreamName, StreamNameError},
     suite::Suite,

@@ -243,7 +243,11 @@ mod tests {
         let mut batch = RecordBatch::default();
         batch.push(&head(&[1]), b"body");
         for end in 1..batch.bytes().len() {
-            assert_eq!(records(&batch.bytes()[..end]).collect::<Vec<_>>(), [Err(RecordDamaged)], "cut at {end}");
+            assert_eq!(
+                records(&batch.bytes()[..end]).collect::<Vec<_>>(),
+                [Err(RecordDamaged)],
+                "cut at {end}"
+            );
         }
     }
 }

@@ -1,0 +1,154 @@
+//! What the node knows at this moment: schemas, contracts, streams and whose credentials are whose.
+//!
+//! An immutable snapshot that `actors::registry` replaces as a whole when something changes. The path of
+//! an event reads it without a lock.
+
+use std::{collections::HashMap, sync::Arc};
+
+use dashmap::DashMap;
+
+use crate::{
+    domain::{
+        Contract, ContractRef, ContractState, Schema, StreamName,
+        stream_definition::{Derivation, StreamDefinition},
+    },
+    event::{ContractError, EventPlan, FieldPath, SchemaPlan},
+};
+
+/// One snapshot.
+#[derive(Default)]
+pub struct Inventory {
+    pub(super) schemas: HashMap<Box<str>, Arc<KnownSchema>>,
+    pub(super) contracts: HashMap<Box<str>, Arc<KnownContract>>,
+    pub(super) streams: HashMap<StreamName, Arc<KnownStream>>,
+    pub(super) clients: HashMap<Box<str>, Arc<KnownStream>>,
+}
+
+/// A schema, its compiled plan, and the plans of the contracts that events under it named so far.
+pub struct KnownSchema {
+    pub schema: Schema,
+    pub plan: Arc<SchemaPlan>,
+    pairs: DashMap<Box<str>, Arc<EventPlan>>,
+}
+
+/// A contract and the version of its registry document (0 for the built-in catalogue).
+pub struct KnownContract {
+    pub contract: Arc<Contract>,
+    pub version: u64,
+}
+
+/// A stream and the version of its registry document.
+pub struct KnownStream {
+    pub definition: StreamDefinition,
+    pub version: u64,
+}
+
+/// Why events of a schema and contract cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    #[error("schema is not known: create a contract with it first")]
+    SchemaUnknown,
+    #[error("contract is not known: create it first")]
+    ContractUnknown,
+    #[error("contract is {0}: only an ACTIVE contract takes events")]
+    ContractNotActive(&'static str),
+    #[error("schema and contract do not fit: {0}")]
+    Unfit(#[from] ContractError),
+}
+
+impl KnownSchema {
+    pub(super) fn new(schema: Schema, plan: SchemaPlan) -> KnownSchema {
+        KnownSchema { schema, plan: Arc::new(plan), pairs: DashMap::new() }
+    }
+
+    /// A copy without the cached pairs, for a snapshot in which contracts changed.
+    pub(super) fn renewed(&self) -> KnownSchema {
+        KnownSchema { schema: self.schema.clone(), plan: Arc::clone(&self.plan), pairs: DashMap::new() }
+    }
+}
+
+impl Inventory {
+    /// The schema named `reference`.
+    #[must_use]
+    pub fn schema(&self, reference: &str) -> Option<&Arc<KnownSchema>> {
+        self.schemas.get(reference)
+    }
+
+    /// The contract named `reference`, in whatever state.
+    #[must_use]
+    pub fn contract(&self, reference: &str) -> Option<&Arc<KnownContract>> {
+        self.contracts.get(reference)
+    }
+
+    /// All contracts, in no order.
+    pub fn contracts(&self) -> impl Iterator<Item = &Arc<KnownContract>> {
+        self.contracts.values()
+    }
+
+    /// The stream called `name`.
+    #[must_use]
+    pub fn stream(&self, name: &StreamName) -> Option<&Arc<KnownStream>> {
+        self.streams.get(name)
+    }
+
+    /// All streams, in no order.
+    pub fn streams(&self) -> impl Iterator<Item = &Arc<KnownStream>> {
+        self.streams.values()
+    }
+
+    /// The stream whose credentials have this client id.
+    #[must_use]
+    pub fn client(&self, client_id: &str) -> Option<&Arc<KnownStream>> {
+        self.clients.get(client_id)
+    }
+
+    /// The streams derived from `source`.
+    pub fn derived_from<'a>(&'a self, source: &'a StreamName) -> impl Iterator<Item = &'a Arc<KnownStream>> {
+        let from = move |d: &Derivation| d.source == *source;
+        self.streams.values().filter(move |s| s.definition.derived.as_ref().is_some_and(from))
+    }
+
+    /// The plan for new events of `schema` that name `contract`.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError`]: the producer names another one, or the contract is activated first.
+    pub fn plan(&self, schema: &str, contract: &str) -> Result<Arc<EventPlan>, PlanError> {
+        let known = self.schema(schema).ok_or(PlanError::SchemaUnknown)?;
+        if let Some(plan) = known.pairs.get(contract) {
+            return Ok(Arc::clone(&plan));
+        }
+        let named = self.contract(contract).ok_or(PlanError::ContractUnknown)?;
+        if named.contract.state != ContractState::Active {
+            return Err(PlanError::ContractNotActive(named.contract.state.as_str()));
+        }
+        let plan = Arc::new(EventPlan::compile(Arc::clone(&known.plan), Arc::clone(&named.contract), &[])?);
+        known.pairs.insert(contract.into(), Arc::clone(&plan));
+        Ok(plan)
+    }
+
+    /// The plan for stored events of `schema` and `contract`, whatever has become of the contract since,
+    /// that also finds the fields `masked`.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError`]: one of them was deleted, or a masked field does not exist.
+    pub fn reading_plan(
+        &self,
+        schema: &str,
+        contract: &str,
+        masked: &[FieldPath],
+    ) -> Result<EventPlan, PlanError> {
+        let known = self.schema(schema).ok_or(PlanError::SchemaUnknown)?;
+        let named = self.contract(contract).ok_or(PlanError::ContractUnknown)?;
+        Ok(EventPlan::compile(Arc::clone(&known.plan), Arc::clone(&named.contract), masked)?)
+    }
+
+    /// What depends on the contract or schema `reference`: names of streams that mask by it.
+    pub fn masking_by<'a>(&'a self, reference: &'a ContractRef) -> impl Iterator<Item = &'a StreamName> {
+        self.streams.values().filter_map(move |s| {
+            let masks = s.definition.derived.as_ref()?.masks.as_ref()?;
+            masks.patterns.contains_key(reference).then_some(&s.definition.name)
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! How contracts and streams lie in the Registry store, and how a snapshot is read from it.
+//!
+//! ```text
+//! kind "contract"  name handle/name/version   {"contract": ..., "schema": ... or null}
+//! kind "stream"    name of the stream         StreamDefinition
+//! ```
+//! The built-in catalogue is code, not documents: it has version 0 and cannot be changed.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Inventory, KnownContract, KnownStream,
+    inventory::KnownSchema,
+    registry::document,
+};
+use crate::{
+    domain::{Contract, Schema, catalogue, stream_definition::StreamDefinition},
+    event::{SchemaError, SchemaPlan},
+    storage::{Registry, RegistryError},
+};
+
+pub(super) const CONTRACT: &str = "contract";
+pub(super) const STREAM: &str = "stream";
+
+/// A snapshot could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadError {
+    /// Retry later.
+    #[error("registry cannot be read")]
+    Store(#[from] RegistryError),
+    /// A person has to look.
+    #[error("registry document of kind {kind} is damaged")]
+    Damaged { kind: &'static str },
+    #[error("a stored schema no longer compiles")]
+    Schema(#[from] SchemaError),
+}
+
+#[derive(Serialize)]
+struct ContractBody<'a> {
+    contract: &'a Contract,
+    schema: Option<&'a Schema>,
+}
+
+#[derive(Deserialize)]
+struct StoredContract {
+    contract: Contract,
+    schema: Option<Schema>,
+}
+
+/// The document of a contract and the schema that was created with it.
+pub(super) fn contract_body(contract: &Contract, schema: Option<&Schema>) -> Bytes {
+    document(&ContractBody { contract, schema })
+}
+
+/// Reads all documents. Compiled schemas are taken over from `before` where their text is the same.
+pub(super) async fn load(store: &dyn Registry, before: &Inventory) -> Result<Inventory, LoadError> {
+    let mut inventory = Inventory::default();
+    for schema in catalogue::schemas() {
+        add_schema(&mut inventory, before, schema.clone())?;
+    }
+    for contract in catalogue::contracts() {
+        add_contract(&mut inventory, contract.clone(), 0);
+    }
+    for stored in store.list(CONTRACT).await? {
+        let Ok(body) = serde_json::from_slice::<StoredContract>(&stored.body) else {
+            return Err(LoadError::Damaged { kind: CONTRACT });
+        };
+        if let Some(schema) = body.schema {
+            add_schema(&mut inventory, before, schema)?;
+        }
+        add_contract(&mut inventory, body.contract, stored.version);
+    }
+    for stored in store.list(STREAM).await? {
+        let Ok(definition) = serde_json::from_slice::<StreamDefinition>(&stored.body) else {
+            return Err(LoadError::Damaged { kind: STREAM });
+        };
+        add_stream(&mut inventory, definition, stored.version);
+    }
+    Ok(inventory)
+}
+
+fn add_schema(inventory: &mut Inventory, before: &Inventory, schema: Schema) -> Result<(), SchemaError> {
+    let known = match before.schema(schema.reference.as_str()) {
+        Some(known) if known.schema.definition == schema.definition => known.renewed(),
+        _ => {
+            let plan = SchemaPlan::compile(&schema)?;
+            KnownSchema::new(schema, plan)
+        }
+    };
+    inventory.schemas.insert(known.schema.reference.as_str().into(), Arc::new(known));
+    Ok(())
+}
+
+fn add_contract(inventory: &mut Inventory, contract: Contract, version: u64) {
+    let reference: Box<str> = contract.reference.as_str().into();
+    let known = KnownContract { contract: Arc::new(contract), version };
+    inventory.contracts.insert(reference, Arc::new(known));
+}
+
+fn add_stream(inventory: &mut Inventory, definition: StreamDefinition, version: u64) {
+    let known = Arc::new(KnownStream { definition, version });
+    let clients: HashMap<Box<str>, Arc<KnownStream>> = known
+        .definition
+        .credentials
+        .iter()
+        .map(|credential| (credential.client_id.as_str().into(), Arc::clone(&known)))
+        .collect();
+    inventory.clients.extend(clients);
+    inventory.streams.insert(known.definition.name.clone(), known);
+}

@@ -1,0 +1,218 @@
+//! Janitor: what has to be done by the clock.
+//!
+//! - **Owns** nothing; every pass reads what there is and can be repeated.
+//! - **Born** in `actors::root`.
+//! - **Spoken to** by its own timer only.
+//! - **Fails** by stopping; root restarts it and the next pass does what was left.
+//! - **Bounded**: one pass at a time, keys in pages of [`PAGE`].
+//!
+//! A pass drops expired keys from memory, trims logs by their retention, destroys day secrets whose day
+//! is over, and closes epochs: surviving keys move under a new epoch key and the old one is destroyed,
+//! with every key of a session that never consented.
+
+use std::{sync::Arc, time::Duration};
+
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
+
+use super::{Inventory, SessionKeys, epoch_keys::EpochKeyError};
+use crate::{
+    clock::{Clock, DAY_MS},
+    domain::Epoch,
+    storage::{
+        CloseError, Created, Cursor, EpochKind, EpochRecord, EventLog, KeyError, KeyRecord, KeyStore,
+    },
+    telemetry::Meters,
+};
+
+/// What the janitor works with.
+#[derive(Clone)]
+pub(super) struct JanitorArgs {
+    pub log: Arc<dyn EventLog>,
+    pub store: Arc<dyn KeyStore>,
+    pub keys: SessionKeys,
+    pub inventory: Arc<arc_swap::ArcSwap<Inventory>>,
+    pub clock: Clock,
+    pub meters: Arc<Meters>,
+    /// Milliseconds after the end of its keys that an epoch is closed. Source: `[keys] close_after_h`.
+    pub close_after_ms: i64,
+    pub pass_every: Duration,
+}
+
+#[derive(Debug)]
+pub(super) enum JanitorMsg {
+    Upkeep,
+    Pass,
+}
+
+pub(super) struct JanitorActor;
+
+/// Why a pass over the epochs did not end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum JanitorError {
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error(transparent)]
+    Close(#[from] CloseError),
+    #[error(transparent)]
+    Epoch(#[from] EpochKeyError),
+    #[error("a key of day {0} does not open: its epoch stays as it is")]
+    Unwrap(u32),
+}
+
+impl JanitorActor {
+    pub(super) async fn spawn(parent: ActorCell, args: JanitorArgs) -> Result<ActorRef<JanitorMsg>, SpawnErr> {
+        Ok(Actor::spawn_linked(None, JanitorActor, args, parent).await?.0)
+    }
+}
+
+impl Actor for JanitorActor {
+    type Msg = JanitorMsg;
+    type State = JanitorArgs;
+    type Arguments = JanitorArgs;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<JanitorMsg>,
+        args: JanitorArgs,
+    ) -> Result<JanitorArgs, ActorProcessingErr> {
+        me.send_interval(UPKEEP_EVERY, || JanitorMsg::Upkeep);
+        me.send_interval(args.pass_every, || JanitorMsg::Pass);
+        Ok(args)
+    }
+
+    async fn handle(
+        &self,
+        _me: ActorRef<JanitorMsg>,
+        msg: JanitorMsg,
+        state: &mut JanitorArgs,
+    ) -> Result<(), ActorProcessingErr> {
+        match msg {
+            JanitorMsg::Upkeep => state.on_upkeep(),
+            JanitorMsg::Pass => state.on_pass().await,
+        }
+        Ok(())
+    }
+}
+
+impl JanitorArgs {
+    fn on_upkeep(&self) {
+        self.meters.upkeep();
+        let sessions = self.keys.open_keys().sessions();
+        self.meters.sessions_open.set(u32::try_from(sessions).map_or(f64::MAX, f64::from));
+    }
+
+    async fn on_pass(&self) {
+        self.keys.open_keys().drop_expired(self.clock.steady());
+        self.trim_logs().await;
+        if let Err(error) = self.close_epochs().await {
+            tracing::error!(%error, "epochs were not closed: trying again at the next pass");
+        }
+    }
+
+    async fn trim_logs(&self) {
+        let now = self.clock.now();
+        for known in self.inventory.load_full().streams() {
+            let definition = &known.definition;
+            let older_than = now.plus_ms(-i64::from(definition.retention_days) * DAY_MS);
+            if let Err(error) = self.log.trim(&definition.name, older_than).await {
+                tracing::error!(stream = %definition.name, %error, "log was not trimmed");
+            }
+        }
+    }
+
+    /// Closes every epoch whose keys have all ended, and destroys the day secrets of days that are over.
+    async fn close_epochs(&self) -> Result<(), JanitorError> {
+        let now = self.clock.steady();
+        let retention_days = self.longest_retention();
+        for record in self.store.epochs().await? {
+            let epoch = record.epoch;
+            let ended = match record.kind {
+                EpochKind::NoConsent => Epoch(epoch.0 + 1).start(),
+                EpochKind::Sessions => Epoch(epoch.0 + 2).start(),
+            };
+            if now < ended.plus_ms(self.close_after_ms) {
+                continue;
+            }
+            let outlived = now >= ended.plus_ms(i64::from(retention_days) * DAY_MS);
+            match record.kind {
+                EpochKind::NoConsent => self.destroy(epoch, EpochKind::NoConsent).await?,
+                EpochKind::Sessions if outlived => self.destroy(epoch, EpochKind::Sessions).await?,
+                // Place 1 is the one an epoch is lived in; a later one means that it was closed.
+                EpochKind::Sessions if record.generation == super::epoch_keys::FIRST_PLACE => {
+                    self.close(epoch, &record).await?;
+                }
+                EpochKind::Sessions => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn destroy(&self, epoch: Epoch, kind: EpochKind) -> Result<(), JanitorError> {
+        self.store.destroy_epoch(epoch, kind).await?;
+        self.keys.epochs().forget(epoch);
+        tracing::info!(day = epoch.0, ?kind, "an epoch's keys were destroyed");
+        Ok(())
+    }
+
+    /// Carries the keys of sessions that consented to a new place and removes the old one.
+    async fn close(&self, epoch: Epoch, old: &EpochRecord) -> Result<(), JanitorError> {
+        let epochs = self.keys.epochs();
+        let new = match self.store.begin_close(epochs.new_record(epoch, old.generation + 1)).await {
+            Ok(Created::Won) => self.newest(epoch).await?,
+            Ok(Created::Lost(running)) => Some(running),
+            Ok(Created::Destroyed) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let Some(new) = new else { return Ok(()) };
+        let (old_key, new_key) = (epochs.open(old)?, epochs.open(&new)?);
+        for _ in 0..CLOSE_TRIES {
+            let mut carried = 0;
+            let mut after: Option<Cursor> = None;
+            loop {
+                let (page, next) = self.store.scan(epoch, after, PAGE).await?;
+                let mut survivors = Vec::with_capacity(page.len());
+                for record in page.into_iter().filter(|record| record.consented) {
+                    let root = old_key
+                        .unwrap_root(&record.stream, record.key_link, &record.wrapped)
+                        .map_err(|_| JanitorError::Unwrap(epoch.0))?;
+                    let wrapped = new_key.wrap_root(&record.stream, record.key_link, &root);
+                    new_key
+                        .unwrap_root(&record.stream, record.key_link, &wrapped)
+                        .map_err(|_| JanitorError::Unwrap(epoch.0))?;
+                    survivors.push(KeyRecord { place: new.generation, wrapped, ..record });
+                }
+                carried += survivors.len() as u64;
+                self.store.put_rewrapped(epoch, survivors).await?;
+                after = next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            match self.store.finish_close(epoch, carried).await {
+                Ok(left) => {
+                    epochs.forget(epoch);
+                    tracing::info!(day = epoch.0, keys = left, "an epoch was closed");
+                    return Ok(());
+                }
+                Err(CloseError::Incomplete { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn newest(&self, epoch: Epoch) -> Result<Option<EpochRecord>, JanitorError> {
+        Ok(self.store.epoch(epoch, EpochKind::Sessions).await?.found())
+    }
+
+    fn longest_retention(&self) -> u32 {
+        let inventory = self.inventory.load();
+        inventory.streams().map(|known| known.definition.retention_days).max().unwrap_or(1)
+    }
+}
+
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+/// Keys carried over at a time.
+const PAGE: usize = 1_024;
+/// Scans of an epoch in one pass; keys that consent meanwhile ask for another.
+const CLOSE_TRIES: u32 = 3;

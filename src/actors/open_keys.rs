@@ -1,0 +1,112 @@
+//! The open session keys of this node: the one map the path of an event reads.
+//!
+//! Written by `actors::session_key` alone, read by `gateway::intake` and `actors::stream` without a
+//! mailbox hop. Bounded by `[keys] open_max`: over it the expired go first, then any. A key that is
+//! dropped here is read again from the KeyStore when it is needed.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+
+use crate::{
+    clock::Timestamp,
+    crypto::OpenKey,
+    domain::{Fingerprint, KeyLink, Suite},
+};
+
+/// Which reading of a session a key serves. One session has one stored root; each suite has its own
+/// subkeys, and events without consent have their own key where the operator asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyUse {
+    Sealing(Suite),
+    NoConsent(Suite),
+}
+
+/// Open keys by session, and by key link for those that filters opened.
+pub struct OpenKeys {
+    by_session: DashMap<Fingerprint, Arc<OpenKey>>,
+    by_link: DashMap<(KeyLink, Suite), Arc<OpenKey>>,
+    capacity: usize,
+}
+
+impl OpenKeys {
+    /// A map for at most `capacity` sessions and a sixteenth as many links.
+    #[must_use]
+    pub fn new(capacity: usize) -> OpenKeys {
+        OpenKeys { by_session: DashMap::new(), by_link: DashMap::new(), capacity }
+    }
+
+    /// The open key of `session`, unless it has expired by `now`.
+    #[must_use]
+    pub fn of_session(&self, session: Fingerprint, purpose: KeyUse, now: Timestamp) -> Option<Arc<OpenKey>> {
+        let found = self.by_session.get(&place(session, purpose))?;
+        (now < found.expires()).then(|| Arc::clone(&found))
+    }
+
+    /// The open key of `link`, if a filter opened it lately.
+    #[must_use]
+    pub fn of_link(&self, link: KeyLink, suite: Suite) -> Option<Arc<OpenKey>> {
+        self.by_link.get(&(link, suite)).map(|found| Arc::clone(&found))
+    }
+
+    /// Publishes the key of `session`.
+    pub fn publish(&self, session: Fingerprint, purpose: KeyUse, key: &Arc<OpenKey>, now: Timestamp) {
+        self.by_session.insert(place(session, purpose), Arc::clone(key));
+        if self.by_session.len() > self.capacity {
+            evict(&self.by_session, self.capacity, now);
+        }
+    }
+
+    /// Keeps the key of `link` for the filters.
+    pub fn keep_link(&self, link: KeyLink, suite: Suite, key: &Arc<OpenKey>, now: Timestamp) {
+        self.by_link.insert((link, suite), Arc::clone(key));
+        let capacity = self.capacity / 16;
+        if self.by_link.len() > capacity {
+            evict(&self.by_link, capacity, now);
+        }
+    }
+
+    /// Drops every key that has expired by `now`.
+    pub fn drop_expired(&self, now: Timestamp) {
+        self.by_session.retain(|_, key| now < key.expires());
+        self.by_link.retain(|_, key| now < key.expires());
+    }
+
+    /// Drops every key. The next events read theirs again.
+    pub fn clear(&self) {
+        self.by_session.clear();
+        self.by_link.clear();
+    }
+
+    /// Number of sessions whose key is open.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.by_session.len()
+    }
+}
+
+/// Makes room for a sixteenth of the capacity, so that the walk over the map is paid once in many inserts.
+fn evict<K: std::hash::Hash + Eq>(map: &DashMap<K, Arc<OpenKey>>, capacity: usize, now: Timestamp) {
+    let target = capacity - capacity / 16;
+    let mut surplus = map.len().saturating_sub(target);
+    map.retain(|_, key| {
+        if surplus > 0 {
+            surplus -= 1;
+            return false;
+        }
+        now < key.expires()
+    });
+}
+
+/// Folds the use into the fingerprint, which keeps an entry at 24 bytes. Fingerprints are uniform, so
+/// flipping bits of the last byte cannot bring two sessions together except by the chance they have anyway.
+fn place(session: Fingerprint, purpose: KeyUse) -> Fingerprint {
+    let mut bytes = session.0;
+    bytes[15] ^= match purpose {
+        KeyUse::Sealing(Suite::XChaCha20Poly1305) => 0,
+        KeyUse::Sealing(Suite::Aes256Siv) => 1,
+        KeyUse::NoConsent(Suite::XChaCha20Poly1305) => 2,
+        KeyUse::NoConsent(Suite::Aes256Siv) => 3,
+    };
+    Fingerprint(bytes)
+}

@@ -1,0 +1,428 @@
+//! Registry actor: the only writer of contracts and streams, and of the snapshot everyone reads.
+//!
+//! - **Owns** the [`Inventory`] and the order of changes to it.
+//! - **Born** in `actors::root`, before anything that reads the snapshot.
+//! - **Spoken to** through [`RegistryHandle`], by `http` for the control plane.
+//! - **Fails** by stopping; root restarts it and it reads the Registry store again.
+//! - **Bounded** by the control plane's requests; events never ask it anything.
+//!
+//! Invariant: a snapshot is published only after the change it shows is durable.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::Bytes;
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
+use tokio::sync::watch;
+
+use super::{
+    Inventory, KnownContract, KnownStream,
+    ask::{AskError, ask, respond},
+    inventory_store::{self, LoadError},
+    stream_orders::{self, CreatedStream, NewStream, StreamOrderError},
+};
+use crate::{
+    clock::Clock,
+    crypto::MasterKey,
+    domain::{
+        Contract, ContractRef, ContractState, Schema, StateError, StreamName, mask::MaskConfig,
+    },
+    event::{ContractError, EventPlan, SchemaError, SchemaPlan},
+    storage::{EventLog, Registry, RegistryError},
+    telemetry::Meters,
+};
+
+/// Why a change of contracts or streams was not made. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    #[error("no such stream")]
+    StreamUnknown,
+    #[error("no such contract")]
+    ContractUnknown,
+    #[error("there is a contract or schema of this name already: raise the version")]
+    ContractExists,
+    #[error("the contract names a schema that is not known: give the schema or create it first")]
+    SchemaUnknown,
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    #[error(transparent)]
+    Contract(#[from] ContractError),
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error("a built-in contract cannot be changed")]
+    BuiltIn,
+    #[error("only a contract that was never ACTIVE can be deleted: archive it instead")]
+    ContractInUse,
+    #[error("streams mask by this contract: {0}")]
+    ContractMasks(String),
+    #[error(transparent)]
+    Stream(#[from] StreamOrderError),
+    /// Read again and retry.
+    #[error("it was changed by somebody else at the same time")]
+    Conflict,
+    /// Retry later.
+    #[error("the store takes no changes at this moment")]
+    Unavailable,
+}
+
+impl From<RegistryError> for ControlError {
+    fn from(error: RegistryError) -> ControlError {
+        match error {
+            RegistryError::Conflict { .. } => ControlError::Conflict,
+            other => {
+                tracing::error!(error = %other, "registry change failed");
+                ControlError::Unavailable
+            }
+        }
+    }
+}
+
+impl From<AskError> for ControlError {
+    fn from(_: AskError) -> ControlError {
+        ControlError::Unavailable
+    }
+}
+
+/// A contract to be created, with its schema unless it uses a known one.
+#[derive(Clone)]
+pub struct NewContract {
+    pub contract: Contract,
+    pub schema: Option<Schema>,
+}
+
+/// How the rest of Sluice reads and changes contracts and streams. Cheap to clone.
+#[derive(Clone)]
+pub struct RegistryHandle {
+    inventory: Arc<ArcSwap<Inventory>>,
+    changes: Arc<watch::Sender<u64>>,
+    actor: Arc<ArcSwapOption<ActorRef<RegistryMsg>>>,
+}
+
+impl Default for RegistryHandle {
+    fn default() -> RegistryHandle {
+        RegistryHandle {
+            inventory: Arc::default(),
+            changes: Arc::new(watch::Sender::new(0)),
+            actor: Arc::new(ArcSwapOption::empty()),
+        }
+    }
+}
+
+impl RegistryHandle {
+    /// The snapshot as it is now.
+    #[must_use]
+    pub fn inventory(&self) -> Arc<Inventory> {
+        self.inventory.load_full()
+    }
+
+    /// Where snapshots are published.
+    #[must_use]
+    pub fn shared(&self) -> Arc<ArcSwap<Inventory>> {
+        Arc::clone(&self.inventory)
+    }
+
+    /// Counts the snapshots.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Makes a stream and its first credentials, which are told only here.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub async fn create_stream(&self, new: NewStream) -> Result<CreatedStream, ControlError> {
+        self.ask(|reply| RegistryMsg::CreateStream { new: Box::new(new), reply }).await
+    }
+
+    /// Deletes a stream, its events and its credentials; with `recursive` also what derives from it.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub async fn delete_stream(&self, name: StreamName, recursive: bool) -> Result<(), ControlError> {
+        self.ask(|reply| RegistryMsg::DeleteStream { name, recursive, reply }).await
+    }
+
+    /// Makes a contract in state DRAFT.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub async fn create_contract(&self, new: NewContract) -> Result<Arc<KnownContract>, ControlError> {
+        self.ask(|reply| RegistryMsg::CreateContract { new: Box::new(new), reply }).await
+    }
+
+    /// Takes a contract to state `to`.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub async fn step_contract(
+        &self,
+        reference: ContractRef,
+        to: ContractState,
+    ) -> Result<Arc<KnownContract>, ControlError> {
+        self.ask(|reply| RegistryMsg::StepContract { reference, to, reply }).await
+    }
+
+    /// Deletes a contract that was never ACTIVE.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub async fn delete_contract(&self, reference: ContractRef) -> Result<(), ControlError> {
+        self.ask(|reply| RegistryMsg::DeleteContract { reference, reply }).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(RpcReplyPort<Result<T, ControlError>>) -> RegistryMsg,
+    ) -> Result<T, ControlError> {
+        let actor = self.actor.load_full().ok_or(ControlError::Unavailable)?;
+        ask(&actor, question, DEADLINE).await?
+    }
+
+    /// Spawns the actor under `parent`; returns once the first snapshot is published.
+    pub(super) async fn spawn(
+        &self,
+        parent: ActorCell,
+        workshop: RegistryWorkshop,
+    ) -> Result<ActorRef<RegistryMsg>, SpawnErr> {
+        let args = RegistryArgs {
+            workshop,
+            inventory: Arc::clone(&self.inventory),
+            changes: Arc::clone(&self.changes),
+        };
+        let (actor, _) = Actor::spawn_linked(None, RegistryActor, args, parent).await?;
+        self.actor.store(Some(Arc::new(actor.clone())));
+        Ok(actor)
+    }
+}
+
+type Reply<T> = RpcReplyPort<Result<T, ControlError>>;
+
+pub(super) enum RegistryMsg {
+    CreateStream { new: Box<NewStream>, reply: Reply<CreatedStream> },
+    DeleteStream { name: StreamName, recursive: bool, reply: Reply<()> },
+    CreateContract { new: Box<NewContract>, reply: Reply<Arc<KnownContract>> },
+    StepContract { reference: ContractRef, to: ContractState, reply: Reply<Arc<KnownContract>> },
+    DeleteContract { reference: ContractRef, reply: Reply<()> },
+    /// The Registry store changed, perhaps by another node.
+    Reload,
+}
+
+impl std::fmt::Debug for RegistryMsg {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            RegistryMsg::CreateStream { .. } => "RegistryMsg::CreateStream",
+            RegistryMsg::DeleteStream { .. } => "RegistryMsg::DeleteStream",
+            RegistryMsg::CreateContract { .. } => "RegistryMsg::CreateContract",
+            RegistryMsg::StepContract { .. } => "RegistryMsg::StepContract",
+            RegistryMsg::DeleteContract { .. } => "RegistryMsg::DeleteContract",
+            RegistryMsg::Reload => "RegistryMsg::Reload",
+        })
+    }
+}
+
+/// What the registry works with.
+#[derive(Clone)]
+pub(super) struct RegistryWorkshop {
+    pub store: Arc<dyn Registry>,
+    pub log: Arc<dyn EventLog>,
+    pub master: Arc<MasterKey>,
+    pub meters: Arc<Meters>,
+    pub clock: Clock,
+    /// Source: `[streams] retention_days`.
+    pub retention_days: u32,
+}
+
+pub(super) struct RegistryArgs {
+    workshop: RegistryWorkshop,
+    inventory: Arc<ArcSwap<Inventory>>,
+    changes: Arc<watch::Sender<u64>>,
+}
+
+pub(super) struct RegistryActor;
+
+pub(super) struct RegistryState {
+    args: RegistryArgs,
+}
+
+impl Actor for RegistryActor {
+    type Msg = RegistryMsg;
+    type State = RegistryState;
+    type Arguments = RegistryArgs;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<RegistryMsg>,
+        args: RegistryArgs,
+    ) -> Result<RegistryState, ActorProcessingErr> {
+        follow_store(&me, args.workshop.store.watch());
+        let state = RegistryState { args };
+        state.reload().await?;
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        _me: ActorRef<RegistryMsg>,
+        msg: RegistryMsg,
+        state: &mut RegistryState,
+    ) -> Result<(), ActorProcessingErr> {
+        match msg {
+            RegistryMsg::CreateStream { new, reply } => respond(reply, state.on_create_stream(*new).await),
+            RegistryMsg::DeleteStream { name, recursive, reply } => {
+                respond(reply, state.on_delete_stream(&name, recursive).await);
+            }
+            RegistryMsg::CreateContract { new, reply } => respond(reply, state.on_create_contract(*new).await),
+            RegistryMsg::StepContract { reference, to, reply } => {
+                respond(reply, state.on_step_contract(&reference, to).await);
+            }
+            RegistryMsg::DeleteContract { reference, reply } => {
+                respond(reply, state.on_delete_contract(&reference).await);
+            }
+            RegistryMsg::Reload => state.reload().await?,
+        }
+        Ok(())
+    }
+}
+
+impl RegistryState {
+    async fn on_create_stream(&mut self, new: NewStream) -> Result<CreatedStream, ControlError> {
+        let inventory = self.args.inventory.load_full();
+        let created = stream_orders::create(&self.args.workshop, &inventory, new).await?;
+        self.reload().await?;
+        Ok(created)
+    }
+
+    async fn on_delete_stream(&mut self, name: &StreamName, recursive: bool) -> Result<(), ControlError> {
+        let inventory = self.args.inventory.load_full();
+        let streams = stream_orders::to_delete(&inventory, name, recursive)?;
+        for stream in &streams {
+            stream_orders::delete(&self.args.workshop, stream).await?;
+        }
+        self.reload().await?;
+        Ok(())
+    }
+
+    async fn on_create_contract(&mut self, new: NewContract) -> Result<Arc<KnownContract>, ControlError> {
+        let inventory = self.args.inventory.load_full();
+        let NewContract { mut contract, schema } = new;
+        let reference = contract.reference.clone();
+        let taken = inventory.contract(reference.as_str()).is_some()
+            || schema.as_ref().is_some_and(|s| inventory.schema(s.reference.as_str()).is_some());
+        if taken {
+            return Err(ControlError::ContractExists);
+        }
+        let plan = match &schema {
+            Some(schema) => Arc::new(SchemaPlan::compile(schema)?),
+            None => {
+                let known = inventory.schema(contract.schema_ref.as_str());
+                Arc::clone(&known.ok_or(ControlError::SchemaUnknown)?.plan)
+            }
+        };
+        contract.state = ContractState::Draft;
+        EventPlan::compile(plan, Arc::new(contract.clone()), &[])?;
+        let body = inventory_store::contract_body(&contract, schema.as_ref());
+        self.args.workshop.store.put(inventory_store::CONTRACT, reference.as_str(), 0, body).await?;
+        self.reload().await?;
+        self.contract(&reference)
+    }
+
+    async fn on_step_contract(
+        &mut self,
+        reference: &ContractRef,
+        to: ContractState,
+    ) -> Result<Arc<KnownContract>, ControlError> {
+        let known = self.contract(reference)?;
+        if known.version == 0 {
+            return Err(ControlError::BuiltIn);
+        }
+        let mut contract = Contract::clone(&known.contract);
+        contract.state = contract.state.step(to)?;
+        let inventory = self.args.inventory.load_full();
+        let own = inventory.schema(reference.as_str()).map(|known| &known.schema);
+        let body = inventory_store::contract_body(&contract, own);
+        let store = &self.args.workshop.store;
+        store.put(inventory_store::CONTRACT, reference.as_str(), known.version, body).await?;
+        self.reload().await?;
+        self.contract(reference)
+    }
+
+    async fn on_delete_contract(&mut self, reference: &ContractRef) -> Result<(), ControlError> {
+        let known = self.contract(reference)?;
+        if known.version == 0 {
+            return Err(ControlError::BuiltIn);
+        }
+        if !matches!(
+            known.contract.state,
+            ContractState::Draft | ContractState::InReview | ContractState::Approved
+        ) {
+            return Err(ControlError::ContractInUse);
+        }
+        let inventory = self.args.inventory.load_full();
+        let masking: Vec<_> = inventory.masking_by(reference).map(StreamName::as_str).collect();
+        if !masking.is_empty() {
+            return Err(ControlError::ContractMasks(masking.join(", ")));
+        }
+        let store = &self.args.workshop.store;
+        store.delete(inventory_store::CONTRACT, reference.as_str(), known.version).await?;
+        self.reload().await?;
+        Ok(())
+    }
+
+    fn contract(&self, reference: &ContractRef) -> Result<Arc<KnownContract>, ControlError> {
+        let inventory = self.args.inventory.load();
+        inventory.contract(reference.as_str()).cloned().ok_or(ControlError::ContractUnknown)
+    }
+
+    /// Reads the store and publishes a new snapshot.
+    async fn reload(&self) -> Result<(), LoadError> {
+        let before = self.args.inventory.load_full();
+        let inventory = inventory_store::load(&*self.args.workshop.store, &before).await?;
+        let gone = before.streams().filter(|known| inventory.stream(&known.definition.name).is_none());
+        gone.for_each(|known: &Arc<KnownStream>| self.args.workshop.meters.forget(&known.definition.name));
+        self.args.inventory.store(Arc::new(inventory));
+        self.args.changes.send_modify(|count| *count += 1);
+        Ok(())
+    }
+}
+
+impl From<LoadError> for ControlError {
+    fn from(error: LoadError) -> ControlError {
+        tracing::error!(%error, "registry cannot be read");
+        ControlError::Unavailable
+    }
+}
+
+/// The seed of a derived stream's masks, out of its wrapped form.
+pub(super) fn open_seed(
+    master: &MasterKey,
+    stream: &StreamName,
+    config: &MaskConfig,
+) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+    stream_orders::unwrap_seed(master, stream, config)
+}
+
+fn follow_store(me: &ActorRef<RegistryMsg>, mut revisions: watch::Receiver<u64>) {
+    let me = me.clone();
+    revisions.mark_unchanged();
+    ractor::concurrency::spawn(async move {
+        while revisions.changed().await.is_ok() {
+            if me.cast(RegistryMsg::Reload).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// The body of a registry document.
+pub(super) fn document(value: &impl serde::Serialize) -> Bytes {
+    serde_json::to_vec(value).expect("registry documents have string keys").into()
+}
+
+/// A change is a few durable writes; a large stream's files may take a while to go.
+const DEADLINE: Duration = Duration::from_secs(30);

@@ -1,0 +1,222 @@
+//! What making and deleting a stream takes. Called by `actors::registry`, one order at a time.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use zeroize::Zeroizing;
+
+use super::{Inventory, inventory_store, registry::{ControlError, RegistryWorkshop, document}};
+use crate::{
+    crypto::{ClientSecret, MasterKey, Masker},
+    domain::{
+        ConsentRule, StreamName,
+        consent::default_name,
+        mask::MaskConfig,
+        stream_definition::{Derivation, DefinitionError, StoredCredential, StreamDefinition},
+    },
+    storage::{AppendError, LogError},
+};
+
+/// A stream somebody wants.
+#[derive(Clone)]
+pub struct NewStream {
+    /// None only for a derived stream, which then gets its default name.
+    pub name: Option<StreamName>,
+    pub description: String,
+    pub tags: Vec<String>,
+    /// None: the node's default.
+    pub retention_days: Option<u32>,
+    pub derived: Option<NewDerivation>,
+}
+
+/// What the new stream derives from.
+#[derive(Clone)]
+pub struct NewDerivation {
+    pub source: StreamName,
+    pub rule: ConsentRule,
+    pub masks: Option<NewMasks>,
+    pub as_received: bool,
+}
+
+/// Masks of the new stream. The seed is clear here, wrapped before it is stored, and never told again.
+#[derive(Clone)]
+pub struct NewMasks {
+    pub config: MaskConfig,
+    /// None: a random one.
+    pub seed: Option<Zeroizing<String>>,
+}
+
+/// A stream that was made, with its first credential.
+pub struct CreatedStream {
+    pub definition: StreamDefinition,
+    pub client_id: String,
+    pub client_secret: ClientSecret,
+}
+
+/// Why a stream cannot be made or deleted as asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StreamOrderError {
+    #[error("there is a stream of this name already")]
+    Exists,
+    #[error("a source stream needs a name")]
+    NameMissing,
+    #[error("the source stream does not exist: create it first")]
+    SourceUnknown,
+    #[error("the source is itself derived: a derived stream derives from a source only")]
+    SourceIsDerived,
+    #[error("the default name of this derived stream cannot be used: give it a name")]
+    DefaultName,
+    #[error("masks: contract {0} is not known: create it first")]
+    MaskContractUnknown(String),
+    #[error("masks: {0}")]
+    Mask(String),
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+    #[error("streams derive from it: {0}: delete them first, or delete recursively")]
+    HasDependents(String),
+}
+
+impl From<LogError> for ControlError {
+    fn from(error: LogError) -> ControlError {
+        tracing::error!(%error, "log cannot be made or deleted");
+        ControlError::Unavailable
+    }
+}
+
+impl From<AppendError> for ControlError {
+    fn from(error: AppendError) -> ControlError {
+        tracing::error!(%error, "log takes nothing");
+        ControlError::Unavailable
+    }
+}
+
+pub(super) async fn create(
+    workshop: &RegistryWorkshop,
+    inventory: &Inventory,
+    new: NewStream,
+) -> Result<CreatedStream, ControlError> {
+    let name = name_of(&new)?;
+    if inventory.stream(&name).is_some() {
+        return Err(StreamOrderError::Exists.into());
+    }
+    let derived = match new.derived {
+        None => None,
+        Some(derived) => Some(derivation(workshop, inventory, &name, derived).await?),
+    };
+    let now = workshop.clock.now();
+    let client_secret = ClientSecret::generate();
+    let client_id = format!("stream-{}", uuid::Uuid::new_v4().simple());
+    let credential = StoredCredential {
+        client_id: client_id.clone(),
+        secret_hash: STANDARD.encode(client_secret.hash()),
+        created: now,
+    };
+    let definition = StreamDefinition {
+        name: name.clone(),
+        description: new.description,
+        tags: new.tags,
+        enabled: true,
+        created: now,
+        retention_days: new.retention_days.unwrap_or(workshop.retention_days),
+        derived,
+        credentials: vec![credential],
+    };
+    definition.validate().map_err(StreamOrderError::from)?;
+    // A log that a crash left behind a deleted stream must not come back under its name.
+    workshop.log.delete(&name).await?;
+    workshop.log.create(&name).await?;
+    workshop.store.put(inventory_store::STREAM, name.as_str(), 0, document(&definition)).await?;
+    Ok(CreatedStream { definition, client_id, client_secret })
+}
+
+/// The streams that deleting `name` deletes, dependents first.
+pub(super) fn to_delete(
+    inventory: &Inventory,
+    name: &StreamName,
+    recursive: bool,
+) -> Result<Vec<StreamName>, ControlError> {
+    if inventory.stream(name).is_none() {
+        return Err(ControlError::StreamUnknown);
+    }
+    let mut streams: Vec<_> =
+        inventory.derived_from(name).map(|known| known.definition.name.clone()).collect();
+    streams.sort();
+    if !streams.is_empty() && !recursive {
+        let names: Vec<_> = streams.iter().map(StreamName::as_str).collect();
+        return Err(StreamOrderError::HasDependents(names.join(", ")).into());
+    }
+    streams.push(name.clone());
+    Ok(streams)
+}
+
+pub(super) async fn delete(workshop: &RegistryWorkshop, name: &StreamName) -> Result<(), ControlError> {
+    if let Some(stored) = workshop.store.get(inventory_store::STREAM, name.as_str()).await? {
+        workshop.store.delete(inventory_store::STREAM, name.as_str(), stored.version).await?;
+    }
+    workshop.log.delete(name).await?;
+    Ok(())
+}
+
+fn name_of(new: &NewStream) -> Result<StreamName, StreamOrderError> {
+    match (&new.name, &new.derived) {
+        (Some(name), _) => Ok(name.clone()),
+        (None, None) => Err(StreamOrderError::NameMissing),
+        (None, Some(derived)) => default_name(&derived.source, &derived.rule, derived.masks.is_some())
+            .map_err(|_| StreamOrderError::DefaultName),
+    }
+}
+
+async fn derivation(
+    workshop: &RegistryWorkshop,
+    inventory: &Inventory,
+    name: &StreamName,
+    new: NewDerivation,
+) -> Result<Derivation, ControlError> {
+    let source = inventory.stream(&new.source).ok_or(StreamOrderError::SourceUnknown)?;
+    if source.definition.derived.is_some() {
+        return Err(StreamOrderError::SourceIsDerived.into());
+    }
+    let masks = match new.masks {
+        None => None,
+        Some(masks) => {
+            check_masks(inventory, &masks.config)?;
+            let seed = masks.seed.unwrap_or_else(Masker::generate_seed);
+            let wrapped = workshop.master.wrap_secret(&seed_label(name), seed.as_bytes());
+            Some(MaskConfig { seed: STANDARD.encode(wrapped), ..masks.config })
+        }
+    };
+    // A derived stream begins at the present: it shows what comes after it was made.
+    let begins_at = workshop.log.bounds(&new.source).await?.end;
+    Ok(Derivation {
+        source: new.source,
+        rule: new.rule,
+        masks,
+        generation: 1,
+        as_received: new.as_received,
+        begins_at,
+    })
+}
+
+fn check_masks(inventory: &Inventory, config: &MaskConfig) -> Result<(), StreamOrderError> {
+    for (reference, fields) in &config.patterns {
+        let contract = inventory
+            .contract(reference.as_str())
+            .ok_or_else(|| StreamOrderError::MaskContractUnknown(reference.to_string()))?;
+        let schema = contract.contract.schema_ref.as_str();
+        inventory
+            .reading_plan(schema, reference.as_str(), fields)
+            .map_err(|error| StreamOrderError::Mask(error.to_string()))?;
+    }
+    Ok(())
+}
+
+pub(super) fn unwrap_seed(
+    master: &MasterKey,
+    stream: &StreamName,
+    config: &MaskConfig,
+) -> Option<Zeroizing<Vec<u8>>> {
+    let wrapped = STANDARD.decode(&config.seed).ok()?;
+    master.unwrap_secret(&seed_label(stream), &wrapped).ok()
+}
+
+fn seed_label(stream: &StreamName) -> String {
+    format!("mask-seed/{stream}")
+}

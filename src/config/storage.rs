@@ -1,0 +1,29 @@
+//! `[storage]`: the embedded store.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, demand};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    /// Bytes of disk that stay free: below it events are refused with 503 until space is made.
+    pub reserve_bytes: u64,
+    /// Bytes of memory for blocks read from disk.
+    pub cache_bytes: u64,
+    /// Bytes the write-ahead journal may take on disk.
+    pub journal_bytes: u64,
+}
+
+impl Default for Storage {
+    fn default() -> Storage {
+        Storage { reserve_bytes: 64 << 20, cache_bytes: 16 << 20, journal_bytes: 128 << 20 }
+    }
+}
+
+impl Storage {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        demand(self.cache_bytes >= 1 << 20, "storage.cache_bytes", "must be at least 1048576")?;
+        demand(self.journal_bytes >= 24 << 20, "storage.journal_bytes", "must be at least 25165824")
+    }
+}

@@ -1,0 +1,232 @@
+//! Who may come in: tokens of streams, and the operator's token.
+//!
+//! A token is verified once per worker thread and remembered; every request still looks its client up in
+//! the inventory, so that credentials stop working the moment they are removed.
+
+use std::{cell::RefCell, collections::HashMap, sync::Arc};
+
+use arc_swap::ArcSwap;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use dashmap::DashMap;
+
+use crate::{
+    actors::{Inventory, KnownStream},
+    clock::{Clock, Timestamp},
+    config::Tokens,
+    crypto::{Claims, Expected, SigningKey, TokenError, TokenKind, verify_secret},
+};
+
+/// Checks credentials and tokens. Cheap to clone.
+#[derive(Clone)]
+pub struct Access(Arc<Inner>);
+
+struct Inner {
+    inventory: Arc<ArcSwap<Inventory>>,
+    signing: SigningKey,
+    admin_hash: [u8; 32],
+    tokens: Tokens,
+    clock: Clock,
+    failures: DashMap<Box<str>, (i64, u32)>,
+}
+
+/// Who sent a request.
+#[derive(Clone)]
+pub struct Caller {
+    pub client_id: Arc<str>,
+    pub stream: Arc<KnownStream>,
+}
+
+/// Tokens that were granted.
+pub struct Grant {
+    pub access_token: String,
+    pub refresh_token: String,
+    pub expires_in_s: u64,
+    /// Seconds since 1970-01-01.
+    pub expires_at_s: i64,
+    pub refresh_expires_in_s: u64,
+}
+
+/// Why a request was not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AccessError {
+    #[error("a bearer token is needed: get one from the token endpoint with the stream's credentials")]
+    TokenMissing,
+    #[error("the token has expired: get a new one")]
+    TokenExpired,
+    #[error("the token is not valid here: get one with the stream's credentials")]
+    TokenInvalid,
+    #[error("the token is for another stream")]
+    OtherStream,
+    #[error("client id or client secret is wrong")]
+    CredentialsWrong,
+    #[error("the refresh token is not valid: log in with the client secret")]
+    RefreshInvalid,
+    #[error("too many failed logins of this client: wait a minute")]
+    TooManyFailures,
+}
+
+thread_local! {
+    /// Verified tokens of this worker: client id and expiry, milliseconds.
+    static VERIFIED: RefCell<HashMap<Box<str>, (Arc<str>, i64)>> = RefCell::default();
+}
+
+impl Access {
+    /// Checks against `inventory`; tokens are signed with `signing`, the operator's token hashes to `admin_hash`.
+    #[must_use]
+    pub fn new(
+        inventory: Arc<ArcSwap<Inventory>>,
+        signing: SigningKey,
+        admin_hash: [u8; 32],
+        tokens: Tokens,
+        clock: Clock,
+    ) -> Access {
+        Access(Arc::new(Inner { inventory, signing, admin_hash, tokens, clock, failures: DashMap::new() }))
+    }
+
+    /// Tokens for the stream whose credentials these are.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessError::CredentialsWrong`] or [`AccessError::TooManyFailures`].
+    pub fn log_in(&self, client_id: &str, client_secret: &str) -> Result<Grant, AccessError> {
+        let stream = self.check_secret(client_id, client_secret)?;
+        Ok(self.grant(client_id, &stream, None))
+    }
+
+    /// New tokens for a refresh token, which stays good.
+    ///
+    /// # Errors
+    ///
+    /// As [`Access::log_in`], or [`AccessError::RefreshInvalid`].
+    pub fn refresh(&self, client_id: &str, client_secret: &str, token: &str) -> Result<Grant, AccessError> {
+        let stream = self.check_secret(client_id, client_secret)?;
+        let claims = self.verify(token, TokenKind::Refresh).map_err(|_| AccessError::RefreshInvalid)?;
+        if claims.client_id != client_id {
+            return Err(AccessError::RefreshInvalid);
+        }
+        Ok(self.grant(client_id, &stream, Some(token)))
+    }
+
+    /// Who sent the request with this `Authorization` header.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessError`].
+    pub fn caller(&self, authorization: Option<&str>) -> Result<Caller, AccessError> {
+        let token = bearer(authorization).ok_or(AccessError::TokenMissing)?;
+        let now = self.0.clock.now();
+        let remembered = VERIFIED.with_borrow(|verified| verified.get(token).cloned());
+        let (client_id, expires) = match remembered {
+            Some(found) => found,
+            None => self.verify_and_remember(token)?,
+        };
+        if now.0 >= expires {
+            return Err(AccessError::TokenExpired);
+        }
+        let inventory = self.0.inventory.load();
+        let stream = inventory.client(&client_id).cloned().ok_or(AccessError::TokenInvalid)?;
+        Ok(Caller { client_id, stream })
+    }
+
+    /// Whether this `Authorization` header holds the operator's token.
+    #[must_use]
+    pub fn is_admin(&self, authorization: Option<&str>) -> bool {
+        bearer(authorization).is_some_and(|token| verify_secret(token, &self.0.admin_hash))
+    }
+
+    /// The public keys that tokens can be verified with (JWKS, RFC 7517).
+    #[must_use]
+    pub fn public_keys(&self) -> serde_json::Value {
+        serde_json::json!({ "keys": [self.0.signing.public_jwk()] })
+    }
+
+    fn check_secret(&self, client_id: &str, client_secret: &str) -> Result<Arc<KnownStream>, AccessError> {
+        let inventory = self.0.inventory.load();
+        let stream = inventory.client(client_id);
+        let credentials = stream.map(|stream| &stream.definition.credentials[..]).unwrap_or_default();
+        let stored = credentials.iter().find(|credential| credential.client_id == client_id);
+        let hash = stored.and_then(|stored| STANDARD.decode(&stored.secret_hash).ok()?.try_into().ok());
+        // An unknown client takes as long as a wrong secret.
+        let right = verify_secret(client_secret, &hash.unwrap_or([0; 32]));
+        match stream {
+            Some(stream) if right && hash.is_some() => Ok(Arc::clone(stream)),
+            _ => Err(self.count_failure(client_id)),
+        }
+    }
+
+    fn count_failure(&self, client_id: &str) -> AccessError {
+        let minute = self.0.clock.steady().0 / 60_000;
+        if self.0.failures.len() > FAILURES_REMEMBERED {
+            self.0.failures.retain(|_, (at, _)| *at == minute);
+        }
+        let name: Box<str> = client_id.chars().take(100).collect();
+        let mut entry = self.0.failures.entry(name).or_insert((minute, 0));
+        if entry.0 != minute {
+            *entry = (minute, 0);
+        }
+        entry.1 += 1;
+        if entry.1 > self.0.tokens.failures_per_minute {
+            AccessError::TooManyFailures
+        } else {
+            AccessError::CredentialsWrong
+        }
+    }
+
+    fn verify(&self, token: &str, kind: TokenKind) -> Result<Claims, AccessError> {
+        let expected = Expected { iss: &self.0.tokens.issuer, aud: AUDIENCE, kind };
+        self.0.signing.verify(token, expected, self.0.clock.now()).map_err(|error| match error {
+            TokenError::Expired => AccessError::TokenExpired,
+            TokenError::Refused => AccessError::TokenInvalid,
+        })
+    }
+
+    fn verify_and_remember(&self, token: &str) -> Result<(Arc<str>, i64), AccessError> {
+        let claims = self.verify(token, TokenKind::Bearer)?;
+        let found = (Arc::from(claims.client_id.as_str()), claims.exp.saturating_mul(1000));
+        VERIFIED.with_borrow_mut(|verified| {
+            if verified.len() >= TOKENS_REMEMBERED {
+                verified.clear();
+            }
+            verified.insert(token.into(), found.clone());
+        });
+        Ok(found)
+    }
+
+    fn grant(&self, client_id: &str, stream: &KnownStream, refresh: Option<&str>) -> Grant {
+        let now = self.0.clock.now();
+        let (access_s, refresh_s) = (self.0.tokens.access_s, self.0.tokens.refresh_s);
+        let sign = |kind, lifetime_s| self.sign(client_id, stream, kind, now, lifetime_s);
+        Grant {
+            access_token: sign(TokenKind::Bearer, access_s),
+            refresh_token: refresh.map_or_else(|| sign(TokenKind::Refresh, refresh_s), str::to_owned),
+            expires_in_s: access_s,
+            expires_at_s: now.0 / 1000 + i64::try_from(access_s).unwrap_or(i64::MAX),
+            refresh_expires_in_s: refresh_s,
+        }
+    }
+
+    fn sign(&self, client_id: &str, stream: &KnownStream, typ: TokenKind, now: Timestamp, life_s: u64) -> String {
+        let iat = now.0 / 1000;
+        self.0.signing.sign(&Claims {
+            iss: self.0.tokens.issuer.clone(),
+            aud: AUDIENCE.to_owned(),
+            sub: client_id.to_owned(),
+            client_id: client_id.to_owned(),
+            typ,
+            iat,
+            nbf: iat,
+            exp: iat + i64::try_from(life_s).unwrap_or(i64::MAX / 2000),
+            jti: uuid::Uuid::new_v4().simple().to_string(),
+            stream: Some(stream.definition.name.to_string()),
+        })
+    }
+}
+
+fn bearer(authorization: Option<&str>) -> Option<&str> {
+    let (scheme, token) = authorization?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+const AUDIENCE: &str = "sluice";
+const TOKENS_REMEMBERED: usize = 10_000;
+const FAILURES_REMEMBERED: usize = 10_000;

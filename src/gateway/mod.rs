@@ -1,0 +1,18 @@
+//! The doors of Sluice: what `http` may call. In by [`Intake`], out by [`LogReader`], past [`Access`].
+//!
+//! Everything an event meets between its bytes and the log is called from here, in the order of
+//! `DESIGN` 2; `http` itself never sees storage, key material or an actor's mailbox.
+
+mod access;
+mod batch;
+mod intake;
+mod reader;
+mod refusal;
+
+pub use self::{
+    access::{Access, AccessError, Caller, Grant},
+    batch::{BatchBody, BatchFormat, BatchReport, BatchStop, RefusedEvent},
+    intake::{Intake, IntakeArgs},
+    reader::{LogReader, ReadError, ReadEvent, Start},
+    refusal::Refusal,
+};

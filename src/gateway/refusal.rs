@@ -1,0 +1,41 @@
+//! Why an event was not taken, split by what the producer does next.
+
+use crate::{
+    actors::{PlanError, SessionKeyError},
+    event::{DecodeError, Violation},
+    storage::AppendError,
+};
+
+/// One event was refused; nothing of it was stored.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Fix the event's schema header or contract reference, or activate the contract.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Fix the event's form.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// Fix the event's content. The text is the original's.
+    #[error("{0}")]
+    Violation(Box<Violation>),
+    /// The stream is derived: it has no producers.
+    #[error("this stream is derived from another: send to its source")]
+    DerivedStream,
+    #[error("this stream is disabled")]
+    Disabled,
+    /// Retry later.
+    #[error("session key is unavailable")]
+    Key(#[from] SessionKeyError),
+    /// Retry later, or call a person when it is damaged.
+    #[error("event could not be made durable")]
+    Log(#[from] AppendError),
+    /// A sealed field did not open to what was sealed: the node stops.
+    #[error("a sealed field did not verify")]
+    SealMismatch,
+}
+
+impl From<Violation> for Refusal {
+    fn from(violation: Violation) -> Refusal {
+        Refusal::Violation(Box::new(violation))
+    }
+}

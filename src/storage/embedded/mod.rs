@@ -1,0 +1,1 @@
+//! The embedded backend: one fjall database, one committer thread.

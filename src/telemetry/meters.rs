@@ -1,0 +1,144 @@
+//! Every metric in one table, and the handles that are counted through.
+//!
+//! Labels are stream names and codes, never anything of an event. Every event has one disposition, so
+//! `accepted + refused` is what came in and `derived + dropped + unreadable` is what a filter has seen.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use crate::domain::StreamName;
+
+/// name, kind, what it counts.
+const TABLE: [(&str, Kind, &str); 11] = [
+    (ACCEPTED, Kind::Counter, "events stored"),
+    (REFUSED, Kind::Counter, "events refused, by code"),
+    (BYTES, Kind::Counter, "bytes of bodies of stored events, as they came in"),
+    (DERIVED, Kind::Counter, "events appended to a derived stream"),
+    (DROPPED, Kind::Counter, "events a derived stream does not get by its consent rule"),
+    (UNREADABLE, Kind::Counter, "events a derived stream does not get because they cannot be read"),
+    (UNOPENED, Kind::Counter, "fields that stay sealed in a derived stream because their key is gone"),
+    (INGEST_SECONDS, Kind::Histogram, "time from a request's last byte to its answer"),
+    (SESSIONS_OPEN, Kind::Gauge, "sessions whose key is open in memory"),
+    (READERS, Kind::Gauge, "live readers"),
+    (IN_FLIGHT_BYTES, Kind::Gauge, "bytes of request bodies admitted and not yet answered"),
+];
+
+const ACCEPTED: &str = "sluice_events_accepted_total";
+const REFUSED: &str = "sluice_events_refused_total";
+const BYTES: &str = "sluice_event_bytes_total";
+const DERIVED: &str = "sluice_events_derived_total";
+const DROPPED: &str = "sluice_events_dropped_total";
+const UNREADABLE: &str = "sluice_events_unreadable_total";
+const UNOPENED: &str = "sluice_fields_unopened_total";
+const INGEST_SECONDS: &str = "sluice_ingest_seconds";
+const SESSIONS_OPEN: &str = "sluice_sessions_open";
+const READERS: &str = "sluice_readers";
+const IN_FLIGHT_BYTES: &str = "sluice_in_flight_bytes";
+
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// All meters of a node.
+pub struct Meters {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    streams: DashMap<StreamName, Arc<StreamMeters>>,
+    pub ingest_seconds: Histogram,
+    pub sessions_open: Gauge,
+    pub readers: Gauge,
+    pub in_flight_bytes: Gauge,
+}
+
+/// Meters of one stream.
+pub struct StreamMeters {
+    pub accepted: Counter,
+    pub bytes: Counter,
+    pub derived: Counter,
+    pub dropped: Counter,
+    pub unreadable: Counter,
+    pub unopened: Counter,
+}
+
+/// What became of an event, for the counter of refusals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disposition(pub &'static str);
+
+impl Default for Meters {
+    fn default() -> Meters {
+        let builder = PrometheusBuilder::new().set_buckets(&SECONDS);
+        let recorder = builder.expect("the buckets are not empty").build_recorder();
+        for (name, kind, help) in TABLE {
+            let (name, help) = (KeyName::from_const_str(name), SharedString::const_str(help));
+            match kind {
+                Kind::Counter => recorder.describe_counter(name, Some(Unit::Count), help),
+                Kind::Gauge => recorder.describe_gauge(name, None, help),
+                Kind::Histogram => recorder.describe_histogram(name, Some(Unit::Seconds), help),
+            }
+        }
+        let handle = recorder.handle();
+        Meters {
+            ingest_seconds: recorder.register_histogram(&Key::from_static_name(INGEST_SECONDS), &META),
+            sessions_open: recorder.register_gauge(&Key::from_static_name(SESSIONS_OPEN), &META),
+            readers: recorder.register_gauge(&Key::from_static_name(READERS), &META),
+            in_flight_bytes: recorder.register_gauge(&Key::from_static_name(IN_FLIGHT_BYTES), &META),
+            handle,
+            recorder,
+            streams: DashMap::new(),
+        }
+    }
+}
+
+impl Meters {
+    /// The meters of `stream`.
+    #[must_use]
+    pub fn stream(&self, stream: &StreamName) -> Arc<StreamMeters> {
+        if let Some(known) = self.streams.get(stream) {
+            return Arc::clone(&known);
+        }
+        let counter = |name: &'static str| {
+            let key = Key::from_parts(name, vec![Label::new("stream", stream.as_str().to_owned())]);
+            self.recorder.register_counter(&key, &META)
+        };
+        let meters = Arc::new(StreamMeters {
+            accepted: counter(ACCEPTED),
+            bytes: counter(BYTES),
+            derived: counter(DERIVED),
+            dropped: counter(DROPPED),
+            unreadable: counter(UNREADABLE),
+            unopened: counter(UNOPENED),
+        });
+        self.streams.insert(stream.clone(), Arc::clone(&meters));
+        meters
+    }
+
+    /// Counts `count` refused events of `stream` under their code.
+    pub fn refused(&self, stream: &StreamName, code: Disposition, count: u64) {
+        let labels = vec![Label::new("stream", stream.as_str().to_owned()), Label::new("code", code.0)];
+        self.recorder.register_counter(&Key::from_parts(REFUSED, labels), &META).increment(count);
+    }
+
+    /// Forgets a stream that was deleted.
+    pub fn forget(&self, stream: &StreamName) {
+        self.streams.remove(stream);
+    }
+
+    /// Drains histograms, which grow until somebody does. Call every few seconds.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+
+    /// The metrics in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+}
+
+const META: Metadata<'static> = Metadata::new("sluice", Level::INFO, None);
+const SECONDS: [f64; 11] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0];
