@@ -346,6 +346,8 @@ pub(super) fn write_avro_edit(source: &Source<'_>, meta: &MetaShape, what: What,
     true
 }
 
+type StampWriter = fn(&Stamp, &mut Vec<u8>);
+
 /// Writes one edit of a JSON Schema event. False: what it covers stays as it is.
 pub(super) fn write_json_edit(source: &Source<'_>, what: What, out: &mut Vec<u8>) -> bool {
     match (what, source.stamp) {
@@ -354,7 +356,7 @@ pub(super) fn write_json_edit(source: &Source<'_>, what: What, out: &mut Vec<u8>
         (What::Timestamp, Some(stamp)) => write_timestamp(stamp, out),
         (What::KeyLink, Some(stamp)) => write_key_link(stamp, out),
         (What::MetaEnd { nonce, timestamp, key_link }, Some(stamp)) => {
-            let missing: [(bool, &[u8], fn(&Stamp, &mut Vec<u8>)); 3] = [
+            let missing: [(bool, &[u8], StampWriter); 3] = [
                 (nonce, b",\"nonce\":", write_nonce),
                 (timestamp, b",\"timestamp\":", write_timestamp),
                 (key_link, b",\"keyLink\":", write_key_link),

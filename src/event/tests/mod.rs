@@ -13,8 +13,8 @@ use super::{DecodeError, EventPlan, Form, SchemaPlan, Stamp, Tape, Text};
 use crate::{
     clock::Timestamp,
     domain::{
-        Contract, ContractAbout, ContractState, FieldPath, KeyLink, PersonalField, Rule, Schema, SchemaKind, Suite,
-        Validation,
+        Contract, ContractAbout, ContractState, FieldPath, KeyLink, PersonalField, Rule, Schema, SchemaKind,
+        Suite, Validation,
     },
 };
 
