@@ -47,6 +47,7 @@ pub(super) struct Open {
     pub path: PathBuf,
     pub fatal: Fatal,
     /// Keeps other processes out. Released when dropped.
+    #[expect(dead_code, reason = "held, never read")]
     pub lock: File,
 }
 
