@@ -235,38 +235,30 @@ impl Drop for Disk {
 async fn a_failed_write_is_fatal_and_nothing_succeeds_after_it() {
     let Some(disk) = Disk::new(16) else { return };
     let (folder, name) = (disk.0.path().join("data"), stream("clicks"));
-    // As large as the disk, so that the journal meets the end of it first.
+    // Tables as large as the disk: the journal meets its end first. No reserve: nobody looks before.
     let large = EmbeddedOptions { memtable_bytes: 64 << 20, memtables_bytes: 64 << 20, ..options() };
-    // Nobody checks for space: what is free is below zero for the engine alone.
     let filler = disk.0.path().join("filler");
+    fs::write(&filler, vec![1; 4 << 20]).unwrap();
     let storage = open(&folder, large, Clock::system()).unwrap();
     storage.log.create(&name).await.unwrap();
-    let mut acknowledged = 0_u64;
-    let mut failed = None;
-    for n in 0..200_u32 {
+    let (mut acknowledged, mut failed) = (0_u64, None);
+    for _ in 0..200 {
         match storage.log.append(&name, batch([vec![1; 100_000]]), AppendOptions::default()).await {
             Ok(appended) => {
                 assert!(failed.is_none(), "success after a failed write");
                 acknowledged = appended.end - 1;
             }
-            Err(AppendError::Unavailable(Unavailable::DiskFull)) => break,
-            Err(error) => failed = Some(error),
-        }
-        if n == 10 {
-            // Takes what is left at once, behind the back of the check for space.
-            let free = storage.free_bytes().unwrap();
-            fs::write(&filler, vec![1; usize::try_from(free).unwrap() - (4 << 20) - 300_000]).unwrap();
-            let big = batch([vec![2; 5 << 20]]);
-            failed = storage.log.append(&name, big, AppendOptions::default()).await.err();
+            Err(error) => failed = failed.or(Some(error)),
         }
     }
-    assert!(matches!(failed, Some(AppendError::Damaged(_) | AppendError::Unavailable(_))), "{failed:?}");
-    if !matches!(failed, Some(AppendError::Unavailable(Unavailable::DiskFull))) {
-        assert!(storage.fatal.borrow().is_some());
-        assert!(storage.log.create(&stream("other")).await.is_err());
-    }
-    storage.close().await;
+    assert!(matches!(failed, Some(AppendError::Damaged(_))), "{failed:?}");
+    assert!(acknowledged > 10);
+    assert!(storage.fatal.borrow().is_some());
     fs::remove_file(&filler).unwrap();
+    assert!(storage.log.append(&name, batch(["again"]), AppendOptions::default()).await.is_err());
+    assert!(storage.log.create(&stream("other")).await.is_err());
+    assert!(storage.registry.put("kind", "doc", 0, "body".into()).await.is_err());
+    storage.close().await;
     let storage = reopen(&folder).unwrap();
     let found = read_all(&*storage.log, &name, 1).await;
     assert!(found.len() as u64 >= acknowledged && found.len() as u64 <= acknowledged + 1);
@@ -307,6 +299,41 @@ async fn a_full_disk_refuses_and_accepts_again_once_there_is_space() {
     let storage = reopen(&folder).unwrap();
     assert_eq!(read_all(&*storage.log, &name, 1).await.len() as u64, stored + 1);
     storage.close().await;
+}
+
+/// Goal: closing an epoch and trimming a log delete files, not rows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_dropped_leaves_the_disk() {
+    let (folder, name) = (tempfile::tempdir().unwrap(), stream("clicks"));
+    let storage = reopen(folder.path()).unwrap();
+    let keyspaces = || fs::read_dir(folder.path().join("keyspaces")).unwrap().count();
+    storage.log.create(&name).await.unwrap();
+    let empty = keyspaces();
+    for n in 0..100_u8 {
+        storage.log.append(&name, batch([vec![n; 5000]]), AppendOptions::default()).await.unwrap();
+    }
+    assert_eq!(keyspaces(), empty + 1);
+    storage.log.trim(&name, sluice::clock::Timestamp(i64::MAX)).await.unwrap();
+    assert!(eventually(|| keyspaces() == empty).await);
+    storage.keys.create_epoch(keys::epoch_key(1)).await.unwrap();
+    for n in 0..100 {
+        storage.keys.create(keys::record(n, 1)).await.unwrap();
+    }
+    storage.keys.begin_close(keys::epoch_key(2)).await.unwrap();
+    assert_eq!(keyspaces(), empty + 2);
+    storage.keys.finish_close(sluice::domain::Epoch(20_000), 0).await.unwrap();
+    assert!(eventually(|| keyspaces() == empty + 1).await);
+    storage.close().await;
+}
+
+async fn eventually(holds: impl Fn() -> bool) -> bool {
+    for _ in 0..200 {
+        if holds() {
+            return true;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    false
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,6 +24,9 @@ use crate::{
     storage::{AppendError, Appended, Unavailable},
 };
 
+/// What an operation takes beside its bytes, generously.
+const WORK_BYTES: usize = 4096;
+
 /// The committer's thread.
 pub(super) fn run(open: &Open, queue: &Queue) {
     let mut budget = Budget::new(&open.options);
@@ -54,7 +57,7 @@ fn commit_all(open: &Open, budget: &mut Budget, ops: &mut Vec<Op>) -> fjall::Res
         match op {
             Op::Append(append) => round.append(append).inspect_err(|error| open.fail(error))?,
             Op::Work(work) => {
-                let refused = work.grows && round.is_full();
+                let refused = work.grows && round.is_full(WORK_BYTES);
                 let txn = if refused { Err(Unavailable::DiskFull) } else { Ok(&mut round.txn) };
                 let done = (work.decide)(txn).inspect_err(|error| open.fail(error))?;
                 round.replies.push(Reply::Work(done));
@@ -84,7 +87,7 @@ struct Round<'a> {
     open: &'a Open,
     txn: Txn<'a>,
     now: Timestamp,
-    full: Option<bool>,
+    room: Option<u64>,
     bytes: usize,
     touched: Vec<Arc<Stream>>,
     replies: Vec<Reply>,
@@ -97,17 +100,19 @@ impl<'a> Round<'a> {
             open,
             txn,
             now: open.clock.now(),
-            full: None,
+            room: None,
             bytes: 0,
             touched: Vec::new(),
             replies: Vec::new(),
         }
     }
 
-    /// Asked at most once per commit, and only by those who need space.
-    fn is_full(&mut self) -> bool {
+    /// True when `wanted` more bytes do not fit. The disk is asked once per commit at most, and only for
+    /// those who need space.
+    fn is_full(&mut self, wanted: usize) -> bool {
         let open = self.open;
-        *self.full.get_or_insert_with(|| open.is_full(COMMIT_BYTES_MAX as u64 / 8))
+        let room = *self.room.get_or_insert_with(|| open.room_bytes());
+        room < (self.bytes + wanted) as u64
     }
 
     fn append(&mut self, append: Append) -> fjall::Result<()> {
@@ -126,7 +131,7 @@ impl<'a> Round<'a> {
         if stream.deleted() {
             return Ok(Err(AppendError::UnknownStream));
         }
-        if self.is_full() {
+        if self.is_full(batch.bytes().len() + WORK_BYTES) {
             return Ok(Err(Unavailable::DiskFull.into()));
         }
         if let Some(once) = options.once

@@ -79,12 +79,15 @@ impl Open {
         }
     }
 
-    /// True when `wanted` more bytes would leave less than the reserve. A file written out needs its
-    /// space again before the journal gives its own back, so memory counts too.
-    pub(super) fn is_full(&self, wanted: u64) -> bool {
+    /// Bytes that may still be written. A table written out needs its space before the journal gives its
+    /// own back, so what is in memory is set aside as well as the reserve.
+    pub(super) fn room_bytes(&self) -> u64 {
+        if self.options.reserve_bytes == 0 {
+            return u64::MAX;
+        }
         let held = self.db.write_buffer_size().min(4 * self.options.memtables_bytes);
-        let needed = self.options.reserve_bytes.saturating_add(held).saturating_add(wanted);
-        self.free_bytes().is_some_and(|free| free < needed)
+        let aside = self.options.reserve_bytes.saturating_add(held);
+        self.free_bytes().map_or(u64::MAX, |free| free.saturating_sub(aside))
     }
 }
 

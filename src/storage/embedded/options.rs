@@ -6,7 +6,7 @@ use crate::clock::DAY_MS;
 #[derive(Clone, Debug)]
 pub struct EmbeddedOptions {
     /// Space kept free: with less, appends and new keys are refused until there is more again.
-    /// What lies in memory and must still be written is kept free on top.
+    /// What lies in memory and must still be written is kept free on top. 0: never looked at.
     pub reserve_bytes: u64,
     /// Memory of one keyspace before it is written out as a table.
     pub memtable_bytes: u64,

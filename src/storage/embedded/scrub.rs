@@ -1,4 +1,5 @@
-//! Reads every log from first to end: sequences without gaps, chunks that hold what their keys say.
+//! Reads every log from first to end: sequences without gaps, chunks that hold what their keys say; then
+//! every key and document, whose blocks the engine checks as it reads them (`seq` is 0 in their losses).
 
 use super::{engine::Open, streams::Stream};
 use crate::{
@@ -16,6 +17,15 @@ pub(super) fn run(open: &Open) -> ScrubReport {
         report.streams += 1;
         scrub(&stream, &mut report);
     }
+    let places = open
+        .session_epochs()
+        .into_iter()
+        .flat_map(|(_, state)| state.places().map(|(_, place)| place.clone()).collect::<Vec<_>>());
+    for rows in [open.catalog.clone(), open.documents.clone()].into_iter().chain(places) {
+        if let Some(error) = rows.iter().find_map(|row| row.into_inner().err()) {
+            report.losses.push(Loss { stream: rows.name().to_string(), seq: 0, what: error.to_string() });
+        }
+    }
     report.losses.sort_by(|a, b| (&a.stream, a.seq).cmp(&(&b.stream, b.seq)));
     report
 }
@@ -26,9 +36,15 @@ fn scrub(stream: &Stream, report: &mut ScrubReport) {
     let mut lost = |seq: u64, what: String| {
         report.losses.push(Loss { stream: stream.name.to_string(), seq, what });
     };
+    let mut step = STEP_BYTES;
     while at < bounds.end {
-        let chunks = match stream.read(at, STEP_BYTES) {
+        let chunks = match stream.read(at, step) {
             Ok(chunks) => chunks,
+            // Again in the smallest steps, to name the first lost record.
+            Err(_) if step > 1 => {
+                step = 1;
+                continue;
+            }
             Err(error) => return lost(at, describe(&error)),
         };
         let Some(last) = chunks.last() else { return lost(at, "records are missing".to_owned()) };

@@ -75,7 +75,7 @@ impl Open {
     }
 
     /// Every epoch of session keys, the newest first.
-    pub(super) fn session_epochs(&self) -> Vec<(Epoch, EpochState)> {
+    pub(in super::super) fn session_epochs(&self) -> Vec<(Epoch, EpochState)> {
         let epochs = self.epochs.read();
         let sessions = epochs.iter().rev().filter(|((_, kind), _)| *kind == EpochKind::Sessions);
         sessions.map(|((epoch, _), state)| (*epoch, state.clone())).collect()
