@@ -15,7 +15,7 @@ pub(super) enum Op {
     /// Decides inside the commit, and is answered once it is durable.
     Work(Work),
     /// Runs alone between two commits and answers by itself. An error is fatal.
-    Manage(Box<dyn FnOnce(&mut Committing<'_>) -> fjall::Result<()> + Send>),
+    Manage(Manage),
     /// Ends the committer after everything before it.
     Close,
 }
@@ -30,8 +30,13 @@ pub(super) struct Append {
 pub(super) struct Work {
     /// Needs disk, and is refused when that is nearly full.
     pub grows: bool,
-    pub decide: Box<dyn FnOnce(Result<&mut Txn<'_>, Unavailable>) -> fjall::Result<Done> + Send>,
+    pub decide: Decide,
 }
+
+pub(super) type Manage = Box<dyn FnOnce(&mut Committing<'_>) -> fjall::Result<()> + Send>;
+
+/// Gets the commit, or why it is refused a place in it.
+pub(super) type Decide = Box<dyn FnOnce(Result<&mut Txn<'_>, Unavailable>) -> fjall::Result<Done> + Send>;
 
 /// Tells whoever asked, once the commit is durable or has failed.
 pub(super) type Done = Box<dyn FnOnce(Result<(), Cause>) + Send>;
