@@ -71,6 +71,9 @@ impl EventLog for Logs {
 
     async fn last(&self, stream: &StreamName) -> Result<Option<(u64, Chunk)>, LogError> {
         let stream = self.stream(stream)?;
+        if stream.is_warm(stream.end().saturating_sub(1)) {
+            return stream.last();
+        }
         let last = tokio::task::spawn_blocking(move || stream.last());
         last.await.map_err(|panic| LogError::Damaged(panic.into()))?
     }

@@ -112,14 +112,12 @@ impl Stream {
 
     /// See `EventLog::read`.
     pub(super) fn read(&self, from: u64, max_bytes: usize) -> Result<Vec<Chunk>, LogError> {
-        let (segments, bounds) = (self.segments.read().clone(), self.bounds());
-        let mut reader = Reader {
-            stream: self,
-            from: from.max(bounds.first),
-            end: bounds.end,
-            left: max_bytes,
-            chunks: Vec::new(),
-        };
+        // In this order: segments of whatever is published are listed before it is.
+        let end = self.end();
+        let segments = self.segments.read().clone();
+        let first = segments.first().map_or(end, |segment| segment.first).min(end);
+        let mut reader =
+            Reader { stream: self, from: from.max(first), end, left: max_bytes, chunks: Vec::new() };
         let newest_before = segments.partition_point(|segment| segment.first <= reader.from);
         for segment in &segments[newest_before.saturating_sub(1)..] {
             if reader.done() {
