@@ -206,6 +206,9 @@ pub enum KeyError {
     /// Keys of this epoch now go to another place: use the epoch key that `epoch` returns.
     #[error("epoch has moved to another place")]
     EpochMoved { place: Place },
+    /// The epoch has no key yet: make one with `create_epoch`.
+    #[error("epoch has no key")]
+    NoEpoch,
     /// The epoch was destroyed for good.
     #[error("epoch was destroyed")]
     EpochDestroyed,

@@ -1,0 +1,13 @@
+//! Every backend against every check.
+
+use sluice::{
+    clock::{Clock, Timestamp},
+    storage::embedded::{EmbeddedOptions, open},
+};
+
+sluice::storage_conformance!(embedded, {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::manual(Timestamp(1_700_000_000_000));
+    let storage = open(folder.path(), EmbeddedOptions::default(), clock).unwrap();
+    (folder, storage)
+});
