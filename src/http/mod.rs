@@ -1,0 +1,3 @@
+//! The HTTP surface: accepting connections, then routes and resources.
+
+pub mod listener;

@@ -1,0 +1,3 @@
+//! Everything that is tested from outside, over a real port.
+
+mod listener;
