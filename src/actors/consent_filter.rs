@@ -116,7 +116,10 @@ impl ConsentFilterState {
         if batch.from != self.position {
             return self.ask_for_more();
         }
-        let hint = Hint { source_seq: batch.next - 1, derived_end: self.end + u64::from(batch.projected.records.count()) };
+        let hint = Hint {
+            source_seq: batch.next - 1,
+            derived_end: self.end + u64::from(batch.projected.records.count()),
+        };
         if batch.projected.records.count() == 0 {
             self.args.log.put_hint(&self.args.name, hint).await?;
             return self.advance(&batch);

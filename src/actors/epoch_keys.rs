@@ -58,7 +58,8 @@ impl EpochKeys {
         if let Some(found) = self.current.get(&epoch) {
             return Ok((Arc::clone(&found.0), found.1));
         }
-        let wrap = || self.master.wrap_epoch(&EpochKey::generate(epoch, FIRST_PLACE, crypto::EpochKind::Sessions));
+        let wrap =
+            || self.master.wrap_epoch(&EpochKey::generate(epoch, FIRST_PLACE, crypto::EpochKind::Sessions));
         let record = self.find_or_create(epoch, EpochKind::Sessions, wrap).await?;
         let key = self.open(&record)?;
         self.current.insert(epoch, (Arc::clone(&key), record.generation));
@@ -75,9 +76,8 @@ impl EpochKeys {
             return Ok(Some(Arc::clone(&found)));
         }
         let records = self.store.epochs().await?;
-        let wanted = |r: &&EpochRecord| {
-            (r.epoch, r.generation, r.kind) == (epoch, place, EpochKind::Sessions)
-        };
+        let wanted =
+            |r: &&EpochRecord| (r.epoch, r.generation, r.kind) == (epoch, place, EpochKind::Sessions);
         records.iter().find(wanted).map(|record| self.open(record)).transpose()
     }
 

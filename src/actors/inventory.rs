@@ -9,10 +9,10 @@ use dashmap::DashMap;
 
 use crate::{
     domain::{
-        Contract, ContractRef, ContractState, Schema, StreamName,
+        Contract, ContractRef, ContractState, FieldPath, Schema, StreamName,
         stream_definition::{Derivation, StreamDefinition},
     },
-    event::{ContractError, EventPlan, FieldPath, SchemaPlan},
+    event::{ContractError, EventPlan, SchemaPlan},
 };
 
 /// One snapshot.

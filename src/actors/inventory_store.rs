@@ -11,11 +11,7 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Inventory, KnownContract, KnownStream,
-    inventory::KnownSchema,
-    registry::document,
-};
+use super::{Inventory, KnownContract, KnownStream, inventory::KnownSchema, registry::document};
 use crate::{
     domain::{Contract, Schema, catalogue, stream_definition::StreamDefinition},
     event::{SchemaError, SchemaPlan},

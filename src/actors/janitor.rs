@@ -18,9 +18,7 @@ use super::{Inventory, SessionKeys, epoch_keys::EpochKeyError};
 use crate::{
     clock::{Clock, DAY_MS},
     domain::Epoch,
-    storage::{
-        CloseError, Created, Cursor, EpochKind, EpochRecord, EventLog, KeyError, KeyRecord, KeyStore,
-    },
+    storage::{CloseError, Created, Cursor, EpochKind, EpochRecord, EventLog, KeyError, KeyRecord, KeyStore},
     telemetry::Meters,
 };
 
@@ -35,7 +33,9 @@ pub(super) struct JanitorArgs {
     pub meters: Arc<Meters>,
     /// Milliseconds after the end of its keys that an epoch is closed. Source: `[keys] close_after_h`.
     pub close_after_ms: i64,
+    /// Time between two passes, and what rings for one before its time.
     pub pass_every: Duration,
+    pub bell: Arc<tokio::sync::Notify>,
 }
 
 #[derive(Debug)]
@@ -60,7 +60,10 @@ pub(super) enum JanitorError {
 }
 
 impl JanitorActor {
-    pub(super) async fn spawn(parent: ActorCell, args: JanitorArgs) -> Result<ActorRef<JanitorMsg>, SpawnErr> {
+    pub(super) async fn spawn(
+        parent: ActorCell,
+        args: JanitorArgs,
+    ) -> Result<ActorRef<JanitorMsg>, SpawnErr> {
         Ok(Actor::spawn_linked(None, JanitorActor, args, parent).await?.0)
     }
 }
@@ -77,6 +80,7 @@ impl Actor for JanitorActor {
     ) -> Result<JanitorArgs, ActorProcessingErr> {
         me.send_interval(UPKEEP_EVERY, || JanitorMsg::Upkeep);
         me.send_interval(args.pass_every, || JanitorMsg::Pass);
+        follow_bell(&me, &args.bell);
         Ok(args)
     }
 
@@ -209,6 +213,18 @@ impl JanitorArgs {
         let inventory = self.inventory.load();
         inventory.streams().map(|known| known.definition.retention_days).max().unwrap_or(1)
     }
+}
+
+fn follow_bell(me: &ActorRef<JanitorMsg>, bell: &Arc<tokio::sync::Notify>) {
+    let (me, bell) = (me.clone(), Arc::clone(bell));
+    ractor::concurrency::spawn(async move {
+        loop {
+            bell.notified().await;
+            if me.cast(JanitorMsg::Pass).is_err() {
+                return;
+            }
+        }
+    });
 }
 
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);

@@ -11,7 +11,9 @@ use std::{
 
 use crate::{
     crypto::{Masker, OpenKey},
-    domain::{ConsentRule, ContractRef, FieldPath, KeyLink, Record, RecordBatch, RecordHead, Serialization, Suite},
+    domain::{
+        ConsentRule, ContractRef, FieldPath, KeyLink, Record, RecordBatch, RecordHead, Serialization, Suite,
+    },
     event::{EventPlan, Form, Tape, Text},
     storage::Chunk,
 };
@@ -134,9 +136,8 @@ fn project_record(
 ) {
     let head = &record.head;
     let plan = provisions.plan(head);
-    let decoded = plan.filter(|plan| {
-        plan.decode_stored(record.body, head.serialization, &mut bench.tape).is_ok()
-    });
+    let decoded =
+        plan.filter(|plan| plan.decode_stored(record.body, head.serialization, &mut bench.tape).is_ok());
     let Some(plan) = decoded else {
         bench.wanted.iter().for_each(|at| results[*at].unreadable += 1);
         return;
@@ -218,7 +219,8 @@ fn choose_texts(body: &[u8], plan: &EventPlan, projection: &Projection, bench: &
 impl Provisions {
     fn plan(&self, head: &RecordHead<'_>) -> Option<&EventPlan> {
         // A borrowed pair cannot be looked up in a map of owned pairs, and there are few plans.
-        let is_it = |(schema, contract): &&(String, String)| schema == head.schema && contract == head.contract;
+        let is_it =
+            |(schema, contract): &&(String, String)| schema == head.schema && contract == head.contract;
         let pair = self.plans.keys().find(is_it)?;
         self.plans.get(pair)?.as_deref()
     }

@@ -25,7 +25,8 @@ use crate::{
     clock::Clock,
     crypto::MasterKey,
     domain::{
-        Contract, ContractRef, ContractState, Schema, StateError, StreamName, mask::MaskConfig,
+        Contract, ContractDocumentError, ContractRef, ContractState, Schema, SchemaDocumentError, StateError,
+        StreamName, mask::MaskConfig,
     },
     event::{ContractError, EventPlan, SchemaError, SchemaPlan},
     storage::{EventLog, Registry, RegistryError},
@@ -43,6 +44,10 @@ pub enum ControlError {
     ContractExists,
     #[error("the contract names a schema that is not known: give the schema or create it first")]
     SchemaUnknown,
+    #[error("schema: {0}")]
+    SchemaDocument(SchemaDocumentError),
+    #[error("contract: {0}")]
+    ContractDocument(ContractDocumentError),
     #[error(transparent)]
     Schema(#[from] SchemaError),
     #[error(transparent)]
@@ -204,11 +209,28 @@ impl RegistryHandle {
 type Reply<T> = RpcReplyPort<Result<T, ControlError>>;
 
 pub(super) enum RegistryMsg {
-    CreateStream { new: Box<NewStream>, reply: Reply<CreatedStream> },
-    DeleteStream { name: StreamName, recursive: bool, reply: Reply<()> },
-    CreateContract { new: Box<NewContract>, reply: Reply<Arc<KnownContract>> },
-    StepContract { reference: ContractRef, to: ContractState, reply: Reply<Arc<KnownContract>> },
-    DeleteContract { reference: ContractRef, reply: Reply<()> },
+    CreateStream {
+        new: Box<NewStream>,
+        reply: Reply<CreatedStream>,
+    },
+    DeleteStream {
+        name: StreamName,
+        recursive: bool,
+        reply: Reply<()>,
+    },
+    CreateContract {
+        new: Box<NewContract>,
+        reply: Reply<Arc<KnownContract>>,
+    },
+    StepContract {
+        reference: ContractRef,
+        to: ContractState,
+        reply: Reply<Arc<KnownContract>>,
+    },
+    DeleteContract {
+        reference: ContractRef,
+        reply: Reply<()>,
+    },
     /// The Registry store changed, perhaps by another node.
     Reload,
 }
@@ -277,7 +299,9 @@ impl Actor for RegistryActor {
             RegistryMsg::DeleteStream { name, recursive, reply } => {
                 respond(reply, state.on_delete_stream(&name, recursive).await);
             }
-            RegistryMsg::CreateContract { new, reply } => respond(reply, state.on_create_contract(*new).await),
+            RegistryMsg::CreateContract { new, reply } => {
+                respond(reply, state.on_create_contract(*new).await)
+            }
             RegistryMsg::StepContract { reference, to, reply } => {
                 respond(reply, state.on_step_contract(&reference, to).await);
             }

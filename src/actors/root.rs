@@ -30,6 +30,8 @@ pub struct RootArgs {
     pub meters: Arc<Meters>,
     /// Time between two passes of the janitor.
     pub janitor_every: Duration,
+    /// Rings it before its time.
+    pub janitor_bell: Arc<tokio::sync::Notify>,
 }
 
 /// The running actors.
@@ -202,6 +204,7 @@ impl Plan {
             meters: Arc::clone(&self.args.meters),
             close_after_ms: i64::from(self.args.config.keys.close_after_h) * 60 * 60 * 1000,
             pass_every: self.args.janitor_every,
+            bell: Arc::clone(&self.args.janitor_bell),
         }
     }
 }

@@ -10,15 +10,15 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr, SupervisionEvent};
+use ractor::{
+    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr, SupervisionEvent,
+};
 
 use super::{
     ask::ask,
     epoch_keys::EpochKeys,
     open_keys::{KeyUse, OpenKeys},
-    session_key::{
-        KeyReply, KeyRequest, KeyWorkshop, SessionKeyActor, SessionKeyError, SessionKeyMsg,
-    },
+    session_key::{KeyReply, KeyRequest, KeyWorkshop, SessionKeyActor, SessionKeyError, SessionKeyMsg},
 };
 use crate::{
     clock::Timestamp,
@@ -41,7 +41,13 @@ impl SessionKeys {
     /// The session's key if it is open on this node and serves an event that does or does not carry
     /// consent. The path of almost every event: one map read.
     #[must_use]
-    pub fn open(&self, session: Fingerprint, suite: Suite, consented: bool, now: Timestamp) -> Option<Arc<OpenKey>> {
+    pub fn open(
+        &self,
+        session: Fingerprint,
+        suite: Suite,
+        consented: bool,
+        now: Timestamp,
+    ) -> Option<Arc<OpenKey>> {
         let key = self.workshop.open.of_session(session, KeyUse::Sealing(suite), now)?;
         (key.consented() || !consented).then_some(key)
     }
@@ -96,7 +102,11 @@ impl SessionKeys {
     /// # Errors
     ///
     /// [`SessionKeyError`]: retryable, except for `Unwrap`.
-    pub async fn of_link(&self, link: KeyLink, suite: Suite) -> Result<Option<Arc<OpenKey>>, SessionKeyError> {
+    pub async fn of_link(
+        &self,
+        link: KeyLink,
+        suite: Suite,
+    ) -> Result<Option<Arc<OpenKey>>, SessionKeyError> {
         self.workshop.open_link(link, suite).await
     }
 
@@ -202,8 +212,7 @@ impl SessionKeysState {
         let session = request.session;
         if !self.live.contains_key(&session) {
             let workshop = Arc::clone(&self.workshop);
-            let (actor, _) =
-                Actor::spawn_linked(None, SessionKeyActor, workshop, me.get_cell()).await?;
+            let (actor, _) = Actor::spawn_linked(None, SessionKeyActor, workshop, me.get_cell()).await?;
             self.sessions.insert(actor.get_id(), session);
             self.live.insert(session, LiveActor { actor, waiting: 0 });
         }

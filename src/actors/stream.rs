@@ -15,7 +15,9 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr, SupervisionEvent};
+use ractor::{
+    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr, SupervisionEvent,
+};
 
 use super::{
     Inventory, SessionKeys,
@@ -350,7 +352,8 @@ fn masked_fields(projections: &[Arc<Projection>], contract: &str) -> Vec<FieldPa
     let mut fields = Vec::new();
     for masks in projections.iter().filter_map(|projection| projection.masks.as_ref()) {
         for (_, masked) in masks.fields.iter().filter(|(reference, _)| reference.as_str() == contract) {
-            fields.extend(masked.iter().filter(|field| !fields.contains(*field)).cloned().collect::<Vec<_>>());
+            fields
+                .extend(masked.iter().filter(|field| !fields.contains(*field)).cloned().collect::<Vec<_>>());
         }
     }
     fields

@@ -3,14 +3,17 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
-use super::{Inventory, inventory_store, registry::{ControlError, RegistryWorkshop, document}};
+use super::{
+    Inventory, inventory_store,
+    registry::{ControlError, RegistryWorkshop, document},
+};
 use crate::{
-    crypto::{ClientSecret, MasterKey, Masker},
+    crypto::{ClientSecret, Masker, MasterKey},
     domain::{
         ConsentRule, StreamName,
         consent::default_name,
         mask::MaskConfig,
-        stream_definition::{Derivation, DefinitionError, StoredCredential, StreamDefinition},
+        stream_definition::{DefinitionError, Derivation, StoredCredential, StreamDefinition},
     },
     storage::{AppendError, LogError},
 };
@@ -58,6 +61,10 @@ pub enum StreamOrderError {
     Exists,
     #[error("a source stream needs a name")]
     NameMissing,
+    #[error("purposes and masks belong to a derived stream: give derivedFrom too")]
+    PurposesWithoutSource,
+    #[error("a cumulative stream takes exactly one purpose, the highest")]
+    CumulativeTakesOne,
     #[error("the source stream does not exist: create it first")]
     SourceUnknown,
     #[error("the source is itself derived: a derived stream derives from a source only")]

@@ -18,7 +18,7 @@ use super::{
     stream::{DerivedStream, StreamActor, StreamArgs, StreamMsg},
 };
 use crate::{
-    crypto::{MasterKey, Masker},
+    crypto::{Masker, MasterKey},
     domain::{StreamName, mask::MaskConfig, stream_definition::Derivation},
     storage::EventLog,
     telemetry::Meters,
@@ -55,7 +55,10 @@ pub(super) struct StreamsState {
 }
 
 impl StreamsActor {
-    pub(super) async fn spawn(parent: ActorCell, args: StreamsArgs) -> Result<ActorRef<StreamsMsg>, SpawnErr> {
+    pub(super) async fn spawn(
+        parent: ActorCell,
+        args: StreamsArgs,
+    ) -> Result<ActorRef<StreamsMsg>, SpawnErr> {
         Ok(Actor::spawn_linked(None, StreamsActor, args, parent).await?.0)
     }
 }

@@ -66,8 +66,16 @@ impl Http {
         let both = self.tls_certificate.is_some() == self.tls_key.is_some();
         demand(both, "http.tls_key", "give both tls_certificate and tls_key, or neither")?;
         let deadlines = [self.first_byte_s, self.head_s, self.body_s, self.keep_alive_s];
-        demand(deadlines.iter().all(|s| (1..=3600).contains(s)), "http.*_s", "deadlines take 1 to 3600 seconds")?;
-        demand((1..=64 << 20).contains(&self.event_bytes_max), "http.event_bytes_max", "takes 1 to 67108864")?;
+        demand(
+            deadlines.iter().all(|s| (1..=3600).contains(s)),
+            "http.*_s",
+            "deadlines take 1 to 3600 seconds",
+        )?;
+        demand(
+            (1..=64 << 20).contains(&self.event_bytes_max),
+            "http.event_bytes_max",
+            "takes 1 to 67108864",
+        )?;
         demand(
             (self.event_bytes_max..=1 << 30).contains(&self.batch_bytes_max),
             "http.batch_bytes_max",

@@ -34,7 +34,12 @@ pub struct MasterSourceError;
 
 impl Default for Keys {
     fn default() -> Keys {
-        Keys { master: "file:master.key".to_owned(), rotate_after_s: 86_400, open_max: 2_000_000, close_after_h: 1 }
+        Keys {
+            master: "file:master.key".to_owned(),
+            rotate_after_s: 86_400,
+            open_max: 2_000_000,
+            close_after_h: 1,
+        }
     }
 }
 
@@ -55,7 +60,11 @@ impl Keys {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let known = self.master_source(Path::new(".")).is_ok();
         demand(known, "keys.master", "takes file:PATH or env:NAME")?;
-        demand((1..=86_400).contains(&self.rotate_after_s), "keys.rotate_after_s", "takes 1 to 86400 seconds")?;
+        demand(
+            (1..=86_400).contains(&self.rotate_after_s),
+            "keys.rotate_after_s",
+            "takes 1 to 86400 seconds",
+        )?;
         demand(self.open_max >= 1_000, "keys.open_max", "must be at least 1000")?;
         demand(self.close_after_h <= 48, "keys.close_after_h", "takes 0 to 48 hours")
     }

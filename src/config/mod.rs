@@ -65,8 +65,10 @@ impl Config {
         if let Some(file) = file {
             builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
         }
-        let environment =
-            config::Environment::with_prefix("SLUICE").prefix_separator("__").separator("__").try_parsing(true);
+        let environment = config::Environment::with_prefix("SLUICE")
+            .prefix_separator("__")
+            .separator("__")
+            .try_parsing(true);
         let config: Config = builder.add_source(environment).build()?.try_deserialize()?;
         config.check()?;
         Ok(config)

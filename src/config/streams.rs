@@ -22,6 +22,10 @@ impl Default for Streams {
 impl Streams {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         demand((1..=3650).contains(&self.retention_days), "streams.retention_days", "takes 1 to 3650 days")?;
-        demand((1 << 10..=64 << 20).contains(&self.batch_bytes), "streams.batch_bytes", "takes 1024 to 67108864")
+        demand(
+            (1 << 10..=64 << 20).contains(&self.batch_bytes),
+            "streams.batch_bytes",
+            "takes 1024 to 67108864",
+        )
     }
 }

@@ -30,7 +30,11 @@ impl Default for Tokens {
 
 impl Tokens {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        demand((601..=2_000_000).contains(&self.access_s), "tokens.access_s", "takes 601 to 2000000 seconds")?;
+        demand(
+            (601..=2_000_000).contains(&self.access_s),
+            "tokens.access_s",
+            "takes 601 to 2000000 seconds",
+        )?;
         demand(self.refresh_s >= self.access_s, "tokens.refresh_s", "must be at least access_s")?;
         demand(!self.issuer.is_empty(), "tokens.issuer", "must not be empty")
     }

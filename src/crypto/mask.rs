@@ -8,20 +8,10 @@
 //! somebody who can guess values: it exists for joining with old data.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{mac::Mac, secret::Secret};
-
-/// Which code a mask writes (`hash_type` of a derived stream).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum MaskHash {
-    #[default]
-    #[serde(rename = "HMAC_SHA256")]
-    HmacSha256,
-    #[serde(rename = "MURMUR3")]
-    Murmur3,
-}
+use crate::domain::mask::MaskHash;
 
 /// Masks values under one seed.
 pub struct Masker(Keyed);

@@ -29,7 +29,7 @@ pub use self::{
     client_secret::{ClientSecret, secret_hash, verify_secret},
     epoch_key::{EpochKey, EpochKind},
     fingerprint::Fingerprinter,
-    mask::{MaskHash, Masker},
+    mask::Masker,
     master::{MasterKey, MasterKeyTextError},
     no_consent::{DaySecret, NoConsentKey},
     open_key::{OpenError, OpenKey, SealMismatch},

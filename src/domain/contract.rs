@@ -59,7 +59,10 @@ impl ContractState {
     pub fn step(self, to: ContractState) -> Result<ContractState, StateError> {
         use ContractState::{Active, Approved, Archived, Draft, InReview};
         match (self, to) {
-            (Draft, InReview) | (InReview, Approved | Draft) | (Approved, Active | Draft) => Ok(to),
+            // Who may review and approve may also take the steps in one.
+            (Draft, InReview | Active)
+            | (InReview, Approved | Draft | Active)
+            | (Approved, Active | Draft) => Ok(to),
             (Active, Archived) | (Archived, Active) => Ok(to),
             (from, to) => Err(StateError { from, to }),
         }

@@ -22,7 +22,7 @@ pub struct Access(Arc<Inner>);
 
 struct Inner {
     inventory: Arc<ArcSwap<Inventory>>,
-    signing: SigningKey,
+    signing: Arc<SigningKey>,
     admin_hash: [u8; 32],
     tokens: Tokens,
     clock: Clock,
@@ -75,7 +75,7 @@ impl Access {
     #[must_use]
     pub fn new(
         inventory: Arc<ArcSwap<Inventory>>,
-        signing: SigningKey,
+        signing: Arc<SigningKey>,
         admin_hash: [u8; 32],
         tokens: Tokens,
         clock: Clock,
@@ -205,7 +205,14 @@ impl Access {
         }
     }
 
-    fn sign(&self, client_id: &str, stream: &KnownStream, typ: TokenKind, now: Timestamp, life_s: u64) -> String {
+    fn sign(
+        &self,
+        client_id: &str,
+        stream: &KnownStream,
+        typ: TokenKind,
+        now: Timestamp,
+        life_s: u64,
+    ) -> String {
         let iat = now.0 / 1000;
         self.0.signing.sign(&Claims {
             iss: self.0.tokens.issuer.clone(),

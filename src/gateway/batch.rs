@@ -17,7 +17,10 @@ use crate::{
     actors::{KnownStream, PlanError},
     crypto::OpenKey,
     domain::{Fingerprint, RecordBatch},
-    event::{ContainerError, ContainerReader, DecodeError, Tape},
+    event::{
+        Tape,
+        container::{Container, ContainerError},
+    },
 };
 
 /// How the events of a body are delimited.
@@ -54,6 +57,8 @@ pub enum BatchStop {
     Refused { accepted: u64, refusal: Refusal },
     #[error("{source}")]
     Container { accepted: u64, source: ContainerError },
+    #[error("the container was written with another schema than the request names")]
+    OtherSchema { accepted: u64 },
     #[error("more than {REFUSED_MAX} events were refused")]
     TooManyRefused(BatchReport),
 }
@@ -77,7 +82,7 @@ pub struct BatchBody {
 
 enum Input {
     Lines { partial: Vec<u8>, skipping: bool },
-    Container(Box<ContainerReader>),
+    Container(Box<Container>),
 }
 
 /// Events that are worked together, behind one another in `bytes`.
@@ -104,7 +109,7 @@ impl BatchBody {
         let event_bytes_max = intake.event_bytes_max();
         let input = match format {
             BatchFormat::Ndjson => Input::Lines { partial: Vec::new(), skipping: false },
-            BatchFormat::Container => Input::Container(Box::new(ContainerReader::new())),
+            BatchFormat::Container => Input::Container(Box::new(Container::new(BLOCK_BYTES_MAX))),
         };
         BatchBody {
             intake,
@@ -225,7 +230,9 @@ impl BatchBody {
             let Some(known) = inventory.schema(&self.schema) else {
                 return Err(self.stop(PlanError::SchemaUnknown.into()));
             };
-            reader.check_schema(&known.plan).map_err(container)?;
+            if !reader.writer_schema().is_some_and(|written| known.plan.is_written_by(written)) {
+                return Err(BatchStop::OtherSchema { accepted });
+            }
             let mut rest = &block.bytes[..];
             for _ in 0..block.count {
                 let length = known.plan.datum_len(rest).map_err(|error| self.stop(error.into()))?;
@@ -234,7 +241,7 @@ impl BatchBody {
                 self.take_event(datum).await?;
             }
             if !rest.is_empty() {
-                return Err(container(ContainerError::BlockCount));
+                return Err(container(ContainerError::Block));
             }
         }
     }
@@ -348,14 +355,10 @@ impl BatchBody {
     }
 }
 
-impl From<DecodeError> for BatchStop {
-    fn from(error: DecodeError) -> BatchStop {
-        BatchStop::Refused { accepted: 0, refusal: error.into() }
-    }
-}
-
 /// Events and bytes of a group: enough to share a commit, little enough to hold in memory.
 const GROUP_EVENTS: usize = 512;
 const GROUP_BYTES: usize = 512 << 10;
+/// Bytes of one unpacked block of a container.
+const BLOCK_BYTES_MAX: usize = 16 << 20;
 /// Refused events one request may report. A producer that breaks more has another problem.
 pub const REFUSED_MAX: usize = 10_000;

@@ -13,9 +13,7 @@ use crate::{
     clock::Clock,
     config,
     crypto::{Fingerprinter, OpenKey},
-    domain::{
-        Fingerprint, Levels, RecordBatch, RecordHead, Serialization, StreamName, Suite, consent,
-    },
+    domain::{Fingerprint, Levels, RecordBatch, RecordHead, Serialization, StreamName, Suite, consent},
     event::{EventPlan, Form, Stamp, Tape, Text},
     storage::{AppendOptions, EventLog, OnceKey},
     telemetry::FatalSwitch,
@@ -269,4 +267,3 @@ fn suite(checked: &Checked) -> Suite {
 fn nonce() -> i32 {
     rand::random()
 }
-

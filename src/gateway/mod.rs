@@ -1,4 +1,4 @@
-//! The doors of Sluice: what `http` may call. In by [`Intake`], out by [`LogReader`], past [`Access`].
+//! The doors of Sluice: what `http` may call. In by [`Intake`], out by [`Library`], past [`Access`].
 //!
 //! Everything an event meets between its bytes and the log is called from here, in the order of
 //! `DESIGN` 2; `http` itself never sees storage, key material or an actor's mailbox.
@@ -6,6 +6,7 @@
 mod access;
 mod batch;
 mod intake;
+mod library;
 mod reader;
 mod refusal;
 
@@ -13,6 +14,7 @@ pub use self::{
     access::{Access, AccessError, Caller, Grant},
     batch::{BatchBody, BatchFormat, BatchReport, BatchStop, RefusedEvent},
     intake::{Intake, IntakeArgs},
+    library::Library,
     reader::{LogReader, ReadError, ReadEvent, Start},
     refusal::Refusal,
 };

@@ -18,6 +18,9 @@ pub enum Refusal {
     /// Fix the event's content. The text is the original's.
     #[error("{0}")]
     Violation(Box<Violation>),
+    /// Send a smaller event, or raise `[http] event_bytes_max`.
+    #[error("the event is larger than the limit")]
+    TooLarge,
     /// The stream is derived: it has no producers.
     #[error("this stream is derived from another: send to its source")]
     DerivedStream,

@@ -1,3 +1,26 @@
-//! The HTTP surface: accepting connections, then routes and resources.
+//! HTTP: bytes of a connection to calls of the doors in `gateway`, and answers back.
+//!
+//! `routes` lists every route. `listener` accepts connections; `doors` is what handlers share; `body`
+//! reads a request under its bounds; `problem` is every failure a client can see. One file per resource.
 
+mod admission;
+mod batch;
+mod body;
+mod contracts;
+mod doors;
+mod egress;
+mod health;
+mod ingest;
 pub mod listener;
+mod problem;
+mod routes;
+mod streams;
+mod subscription;
+mod token;
+
+pub use self::{
+    admission::Admission,
+    doors::Doors,
+    problem::{ApiError, CODES},
+    routes::routes,
+};

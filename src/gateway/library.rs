@@ -1,0 +1,32 @@
+//! Opens readers of logs.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::{LogReader, ReadError, Start};
+use crate::{actors::Inventory, domain::StreamName, storage::EventLog};
+
+/// Every log of the node, for reading. Cheap to clone.
+#[derive(Clone)]
+pub struct Library {
+    log: Arc<dyn EventLog>,
+    inventory: Arc<ArcSwap<Inventory>>,
+}
+
+impl Library {
+    /// Reads from `log` what `inventory` knows how to read.
+    #[must_use]
+    pub fn new(log: Arc<dyn EventLog>, inventory: Arc<ArcSwap<Inventory>>) -> Library {
+        Library { log, inventory }
+    }
+
+    /// A reader of `stream` that begins at `start`.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub async fn open(&self, stream: StreamName, start: Start) -> Result<LogReader, ReadError> {
+        LogReader::open(Arc::clone(&self.log), Arc::clone(&self.inventory), stream, start).await
+    }
+}

@@ -1,0 +1,24 @@
+//! What every handler shares: the doors, the meters and the bounds. Cheap to clone.
+
+use std::sync::Arc;
+
+use super::Admission;
+use crate::{
+    actors::RegistryHandle,
+    config,
+    gateway::{Access, Intake, Library},
+    telemetry::{FatalSwitch, Meters},
+};
+
+/// Shared by all handlers of all workers.
+#[derive(Clone)]
+pub struct Doors {
+    pub access: Access,
+    pub intake: Intake,
+    pub library: Library,
+    pub registry: RegistryHandle,
+    pub meters: Arc<Meters>,
+    pub admission: Admission,
+    pub limits: Arc<config::Http>,
+    pub fatal: FatalSwitch,
+}

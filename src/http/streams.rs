@@ -1,0 +1,245 @@
+//! `/api/v1/streams`: make, show and delete streams. Operator's token only.
+
+use std::collections::BTreeMap;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::AUTHORIZATION,
+    web::{Data, Path, Payload, Query},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use zeroize::Zeroizing;
+
+use super::{ApiError, Doors, body::Body, ingest::text};
+use crate::{
+    actors::{ControlError, NewDerivation, NewMasks, NewStream, StreamOrderError},
+    clock::Timestamp,
+    domain::{
+        ConsentRule, ContractRef, FieldPath, StreamName, limits,
+        mask::{MaskConfig, MaskHash, check_seed},
+        stream_definition::{DefinitionError, StreamDefinition},
+    },
+};
+
+/// What a client sends to make a stream.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StreamRequest {
+    name: Option<StreamName>,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    tags: Vec<String>,
+    retention_days: Option<u32>,
+    derived_from: Option<StreamName>,
+    #[serde(default)]
+    purposes: Vec<i32>,
+    #[serde(default)]
+    cumulative: bool,
+    #[serde(default)]
+    masked_fields: Vec<MaskedFields>,
+    mask_seed: Option<String>,
+    #[serde(default)]
+    hash_type: Option<MaskHash>,
+    #[serde(default)]
+    as_received: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MaskedFields {
+    #[serde(rename = "ref")]
+    reference: ContractRef,
+    fields: Vec<FieldPath>,
+}
+
+/// A stream as the API shows it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StreamAnswer<'a> {
+    #[serde(rename = "ref")]
+    reference: Ref<'a>,
+    enabled: bool,
+    description: &'a str,
+    tags: &'a [String],
+    retention_days: u32,
+    created: Timestamp,
+    derived: Option<DerivedAnswer<'a>>,
+    credentials: Vec<CredentialAnswer<'a>>,
+}
+
+#[derive(Serialize)]
+struct Ref<'a> {
+    name: &'a StreamName,
+}
+
+#[derive(Serialize)]
+struct DerivedAnswer<'a> {
+    source: &'a StreamName,
+    purposes: Vec<i32>,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    masked: BTreeMap<&'a ContractRef, &'a [FieldPath]>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CredentialAnswer<'a> {
+    client_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct StreamsAnswer<'a> {
+    streams: Vec<StreamAnswer<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeleteQuery {
+    #[serde(default)]
+    recursive: bool,
+}
+
+/// Makes a stream; its secret is told here and never again.
+pub(super) async fn create(
+    request: HttpRequest,
+    payload: Payload,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
+    demand_admin(&request, &doors)?;
+    let wanted: StreamRequest = document(&request, payload, &doors).await?;
+    let created = doors.registry.create_stream(new_stream(wanted)?).await?;
+    let secret = (created.client_id.as_str(), created.client_secret.text());
+    Ok(HttpResponse::Created().json(answer(&created.definition, Some(secret))))
+}
+
+/// All streams, by name.
+pub(super) async fn list(request: HttpRequest, doors: Data<Doors>) -> Result<HttpResponse, ApiError> {
+    demand_admin(&request, &doors)?;
+    let inventory = doors.registry.inventory();
+    let mut streams: Vec<_> = inventory.streams().map(|known| &known.definition).collect();
+    streams.sort_by(|a, b| a.name.cmp(&b.name));
+    let streams = streams.into_iter().map(|definition| answer(definition, None)).collect();
+    Ok(HttpResponse::Ok().json(StreamsAnswer { streams }))
+}
+
+/// One stream.
+pub(super) async fn get(
+    request: HttpRequest,
+    name: Path<String>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
+    demand_admin(&request, &doors)?;
+    let inventory = doors.registry.inventory();
+    let known = name.parse().ok().and_then(|name: StreamName| inventory.stream(&name));
+    let known = known.ok_or(ControlError::StreamUnknown)?;
+    Ok(HttpResponse::Ok().json(answer(&known.definition, None)))
+}
+
+/// Deletes a stream, with `recursive=true` also what derives from it.
+pub(super) async fn delete(
+    request: HttpRequest,
+    name: Path<String>,
+    query: Query<DeleteQuery>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
+    demand_admin(&request, &doors)?;
+    let name = name.parse().map_err(|_| ControlError::StreamUnknown)?;
+    doors.registry.delete_stream(name, query.recursive).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Refuses a request without the operator's token.
+pub(super) fn demand_admin(request: &HttpRequest, doors: &Doors) -> Result<(), ApiError> {
+    let authorization = text(request.headers(), AUTHORIZATION.as_str())?;
+    if doors.access.is_admin(authorization) { Ok(()) } else { Err(ApiError::NotAdmin) }
+}
+
+/// Reads a JSON document of the control plane. What serde says of it names fields and positions; a quoted
+/// value is one that an operator typed.
+pub(super) async fn document<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: Payload,
+    doors: &Doors,
+) -> Result<T, ApiError> {
+    let body = Body::open(request, payload, doors, 4 * limits::DOCUMENT_BYTES_MAX)?.whole().await?;
+    serde_json::from_slice(&body.bytes).map_err(|error| ApiError::BodyInvalid(error.to_string()))
+}
+
+fn new_stream(wanted: StreamRequest) -> Result<NewStream, ApiError> {
+    let refuse = |error: DefinitionError| ControlError::Stream(StreamOrderError::Definition(error));
+    let derived = match wanted.derived_from {
+        None if wanted.purposes.is_empty() && wanted.masked_fields.is_empty() => None,
+        None => return Err(ControlError::Stream(StreamOrderError::PurposesWithoutSource).into()),
+        Some(source) => {
+            let rule = match (wanted.cumulative, &wanted.purposes[..]) {
+                (false, purposes) => ConsentRule::granular(purposes.iter().copied()),
+                (true, [level]) => ConsentRule::cumulative(*level),
+                (true, _) => return Err(ControlError::Stream(StreamOrderError::CumulativeTakesOne).into()),
+            };
+            let rule = rule.map_err(|error| refuse(error.into()))?;
+            let masks = masks(wanted.masked_fields, wanted.mask_seed, wanted.hash_type)
+                .map_err(|error| refuse(error.into()))?;
+            Some(NewDerivation { source, rule, masks, as_received: wanted.as_received })
+        }
+    };
+    Ok(NewStream {
+        name: wanted.name,
+        description: wanted.description.unwrap_or_default(),
+        tags: wanted.tags,
+        retention_days: wanted.retention_days,
+        derived,
+    })
+}
+
+fn masks(
+    wanted: Vec<MaskedFields>,
+    seed: Option<String>,
+    hash: Option<MaskHash>,
+) -> Result<Option<NewMasks>, crate::domain::mask::MaskError> {
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let mut config = MaskConfig { hash: hash.unwrap_or_default(), ..MaskConfig::default() };
+    for MaskedFields { reference, fields } in wanted {
+        config.patterns.entry(reference).or_default().extend(fields);
+    }
+    config.validate()?;
+    let seed = seed.filter(|seed| !seed.is_empty()).map(Zeroizing::new);
+    if let Some(seed) = &seed {
+        check_seed(seed)?;
+    }
+    Ok(Some(NewMasks { config, seed }))
+}
+
+fn answer<'a>(definition: &'a StreamDefinition, secret: Option<(&str, &'a str)>) -> StreamAnswer<'a> {
+    let credential = |client_id: &'a str| {
+        let told = secret.filter(|(id, _)| *id == client_id);
+        CredentialAnswer { client_id, client_secret: told.map(|(_, secret)| secret) }
+    };
+    StreamAnswer {
+        reference: Ref { name: &definition.name },
+        enabled: definition.enabled,
+        description: &definition.description,
+        tags: &definition.tags,
+        retention_days: definition.retention_days,
+        created: definition.created,
+        derived: definition.derived.as_ref().map(|derived| DerivedAnswer {
+            source: &derived.source,
+            purposes: derived.rule.levels(),
+            kind: match derived.rule {
+                ConsentRule::Granular(_) => "GRANULAR",
+                ConsentRule::Cumulative(_) => "CUMULATIVE",
+            },
+            masked: derived
+                .masks
+                .iter()
+                .flat_map(|masks| &masks.patterns)
+                .map(|(reference, fields)| (reference, &fields[..]))
+                .collect(),
+        }),
+        credentials: definition.credentials.iter().map(|stored| credential(&stored.client_id)).collect(),
+    }
+}
