@@ -283,10 +283,9 @@ impl StreamState {
         }
         let chunks = self.args.log.read(&self.args.name, from, self.args.batch_bytes).await?;
         let next = chunks.last().map_or(self.end, |last| last.first_seq + u64::from(last.count));
-        if let Some(first) = chunks.first()
-            && first.first_seq > from
-        {
-            let lost = first.first_seq - from;
+        let kept = chunks.first().map_or(self.end, |first| first.first_seq);
+        if kept > from {
+            let lost = kept - from;
             tracing::error!(source = %self.args.name, lost, "events passed their retention before they were derived");
         }
         self.provide(&chunks, from, &projections).await?;

@@ -21,6 +21,6 @@ pub enum LogFormat {
 
 impl Default for Log {
     fn default() -> Log {
-        Log { level: "info".to_owned(), format: LogFormat::Text }
+        Log { level: "info,fjall=warn,lsm_tree=warn,actix_server=warn".to_owned(), format: LogFormat::Text }
     }
 }

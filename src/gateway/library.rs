@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
 
 use super::{LogReader, ReadError, Start};
 use crate::{actors::Inventory, domain::StreamName, storage::EventLog};
@@ -12,13 +13,19 @@ use crate::{actors::Inventory, domain::StreamName, storage::EventLog};
 pub struct Library {
     log: Arc<dyn EventLog>,
     inventory: Arc<ArcSwap<Inventory>>,
+    closing: CancellationToken,
 }
 
 impl Library {
     /// Reads from `log` what `inventory` knows how to read.
     #[must_use]
     pub fn new(log: Arc<dyn EventLog>, inventory: Arc<ArcSwap<Inventory>>) -> Library {
-        Library { log, inventory }
+        Library { log, inventory, closing: CancellationToken::new() }
+    }
+
+    /// Ends every reader, so that a node that stops need not wait for them.
+    pub fn close(&self) {
+        self.closing.cancel();
     }
 
     /// A reader of `stream` that begins at `start`.
@@ -27,6 +34,7 @@ impl Library {
     ///
     /// [`ReadError`].
     pub async fn open(&self, stream: StreamName, start: Start) -> Result<LogReader, ReadError> {
-        LogReader::open(Arc::clone(&self.log), Arc::clone(&self.inventory), stream, start).await
+        let (log, inventory) = (Arc::clone(&self.log), Arc::clone(&self.inventory));
+        LogReader::open(log, inventory, self.closing.clone(), stream, start).await
     }
 }

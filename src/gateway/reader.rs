@@ -7,6 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     actors::Inventory,
@@ -43,6 +44,9 @@ pub enum ReadError {
     /// The stream was deleted.
     #[error("stream is gone")]
     Gone,
+    /// The node stops. Come back with the last sequence.
+    #[error("the node is stopping")]
+    Closing,
 }
 
 /// Reads one log from a position on.
@@ -51,6 +55,7 @@ pub struct LogReader {
     inventory: Arc<ArcSwap<Inventory>>,
     stream: StreamName,
     tail: watch::Receiver<u64>,
+    closing: CancellationToken,
     next: u64,
     chunks: Vec<Chunk>,
     plans: HashMap<(String, String), Option<Arc<EventPlan>>>,
@@ -67,6 +72,7 @@ impl LogReader {
     pub async fn open(
         log: Arc<dyn EventLog>,
         inventory: Arc<ArcSwap<Inventory>>,
+        closing: CancellationToken,
         stream: StreamName,
         start: Start,
     ) -> Result<LogReader, ReadError> {
@@ -82,6 +88,7 @@ impl LogReader {
             inventory,
             stream,
             tail,
+            closing,
             next,
             chunks: Vec::new(),
             plans: HashMap::new(),
@@ -102,6 +109,9 @@ impl LogReader {
     ///
     /// [`ReadError`].
     pub async fn page(&mut self) -> Result<Vec<ReadEvent>, ReadError> {
+        if self.closing.is_cancelled() {
+            return Err(ReadError::Closing);
+        }
         let mut page = Vec::new();
         while page.is_empty() {
             if self.chunks.is_empty() {
@@ -125,7 +135,10 @@ impl LogReader {
     /// [`ReadError::Gone`]: the stream was deleted.
     pub async fn wait(&mut self) -> Result<(), ReadError> {
         let next = self.next;
-        self.tail.wait_for(|end| *end > next).await.map(drop).map_err(|_| ReadError::Gone)
+        tokio::select! {
+            grown = self.tail.wait_for(|end| *end > next) => grown.map(drop).map_err(|_| ReadError::Gone),
+            () = self.closing.cancelled() => Err(ReadError::Closing),
+        }
     }
 
     /// Writes events of `chunk` to `page` until it is full. Returns the sequence to go on from.

@@ -24,10 +24,12 @@ pub(super) async fn event(
     let declared = text(headers, "strm-serialization-type")?;
     let once = idempotency_key(headers)?;
     let body = Body::open(&request, payload, &doors, doors.limits.event_bytes_max)?.whole().await?;
+    let begun = std::time::Instant::now();
     let accepted = doors.intake.accept(&caller.stream, schema, declared, &body.bytes, once).await;
     let meters = doors.meters.stream(&caller.stream.definition.name);
     match accepted {
         Ok(()) => {
+            doors.meters.ingest_seconds.record(begun.elapsed());
             meters.accepted.increment(1);
             meters.bytes.increment(body.bytes.len() as u64);
             Ok(HttpResponse::NoContent().finish())

@@ -109,7 +109,9 @@ impl ApiError {
             Self::Read(ReadError::Gone | ReadError::Log(LogError::UnknownStream)) => {
                 ("stream_unknown", 404, None)
             }
-            Self::Read(ReadError::Log(LogError::Unavailable(_))) => ("log_unavailable", 503, Some(2)),
+            Self::Read(ReadError::Closing | ReadError::Log(LogError::Unavailable(_))) => {
+                ("log_unavailable", 503, Some(2))
+            }
             Self::Read(ReadError::Log(LogError::Damaged(_))) => ("log_damaged", 500, None),
             Self::Parameter(_) => ("parameter_invalid", 400, None),
             Self::NotAWebSocket => ("not_a_web_socket", 400, None),

@@ -35,10 +35,7 @@ pub(super) async fn token(
     let authorization = text(request.headers(), header::AUTHORIZATION.as_str())?;
     Ok(match grant(&doors, authorization, &body.bytes) {
         Ok(grant) => answer(&grant),
-        Err(OAuthError(status, error, description)) => HttpResponse::build(status)
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .insert_header((header::PRAGMA, "no-cache"))
-            .json(json!({ "error": error, "error_description": description })),
+        Err(error) => refuse(&error),
     })
 }
 
@@ -113,6 +110,15 @@ fn basic_credentials(authorization: &str) -> Option<(String, String)> {
 
 fn invalid(description: &str) -> OAuthError {
     OAuthError(StatusCode::BAD_REQUEST, "invalid_request", description.to_owned())
+}
+
+fn refuse(OAuthError(status, error, description): &OAuthError) -> HttpResponse {
+    let mut answer = HttpResponse::build(*status);
+    answer.insert_header((header::CACHE_CONTROL, "no-store")).insert_header((header::PRAGMA, "no-cache"));
+    if *status == StatusCode::TOO_MANY_REQUESTS {
+        answer.insert_header((header::RETRY_AFTER, "60"));
+    }
+    answer.json(json!({ "error": error, "error_description": description }))
 }
 
 fn answer(grant: &Grant) -> HttpResponse {

@@ -31,6 +31,7 @@ pub struct Server {
     admin_token: Option<String>,
     token_file: PathBuf,
     fatal: FatalSwitch,
+    library: Library,
     edge: Edge,
     actors: Actors,
     storage: Storage,
@@ -99,12 +100,14 @@ impl Server {
         };
         let actors = actors::start(args).await.context("contracts and streams cannot be read")?;
         let doors = doors(&config, &storage, &actors, &identity, &clock, meters, &fatal);
+        let library = doors.library.clone();
         let (addr, edge) = serve_http(&config, doors)?;
         Ok(Server {
             addr,
             admin_token: identity.admin_token,
             token_file: identity.token_file,
             fatal,
+            library,
             edge,
             actors,
             storage,
@@ -137,6 +140,7 @@ impl Server {
 
     /// Stops accepting, finishes what is in flight, and returns once everything is closed.
     pub async fn stop(self) {
+        self.library.close();
         self.edge.handle.stop(true).await;
         let joined = tokio::task::spawn_blocking(move || self.edge.thread.join()).await;
         if !matches!(joined, Ok(Ok(Ok(())))) {
