@@ -72,7 +72,8 @@ async fn open(served: &Served) -> TcpStream {
 /// Sends `unit(0), unit(1), ...` and expects to be cut off before the `count`th.
 async fn flood(served: &Served, mut stream: TcpStream, count: u32, unit: impl Fn(u32) -> Vec<u8>) {
     let (mut reader, mut writer) = stream.split();
-    let drain = async { while let Ok(1..) = reader.read(&mut [0; 65_536]).await {} };
+    let mut part = vec![0; 65_536];
+    let drain = async { while let Ok(1..) = reader.read(&mut part).await {} };
     let send = async {
         for batch in 0..count / 100 {
             let bytes: Vec<u8> = (0..100).flat_map(|index| unit(batch * 100 + index)).collect();
