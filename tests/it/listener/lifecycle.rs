@@ -41,6 +41,10 @@ async fn tls_offers_both_protocols_and_a_client_without_choice_gets_http1() {
         config.alpn_protocols = offer.iter().map(|name| name.to_vec()).collect();
         let name = ServerName::try_from("localhost").unwrap();
         let connector = TlsConnector::from(Arc::new(config));
+        let mut mute = connector.connect(name.clone(), connect(&served).await).await.unwrap();
+        let mut said = Vec::new();
+        let closed = timeout(Duration::from_secs(2), mute.read_to_end(&mut said)).await;
+        assert!(closed.is_ok() && !said.starts_with(b"HTTP"), "no request came after the handshake");
         let mut stream = connector.connect(name, connect(&served).await).await.unwrap();
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
