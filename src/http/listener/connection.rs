@@ -58,7 +58,7 @@ where
     let (shared, stopping) = (app.clone(), plan.stopping.clone());
     let mut h1 = HttpService::build()
         .keep_alive(plan.options.keep_alive)
-        .client_request_timeout(plan.options.head)
+        .client_request_timeout(Duration::ZERO)
         .client_disconnect_timeout(LINGER)
         .local_addr(plan.addr)
         .graceful_shutdown_signal(move || notified(stopping.clone()));

@@ -215,9 +215,8 @@ impl Head {
                 self.websocket |= value.eq_ignore_ascii_case(b"websocket");
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
-                if self.length.replace(length(value)?).is_some() {
-                    return Err(());
-                }
+                let earlier = self.length.replace(length(value)?);
+                earlier.map_or(Ok(()), |_| Err(()))?;
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {

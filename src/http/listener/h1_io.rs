@@ -4,7 +4,9 @@
 //! answers with `400` after the answers still due, then by the end of the stream. So no answer is ever
 //! written from here, and none can end up in the middle of another.
 //!
-//! actix-http's head deadline (`408`) covers a connection's first request only; the one here covers each.
+//! actix-http's own head deadline is switched off: it covers a connection's first request only, and by a clock
+//! that is up to half a second late. The one here covers each request. A client that sent nothing at all is
+//! closed without a word, because it would take an answer for that of its next request.
 
 use std::{
     io,
@@ -34,12 +36,10 @@ pub(super) struct H1Io {
 
 impl H1Io {
     pub(super) fn new(socket: Socket, options: &ListenerOptions) -> H1Io {
-        H1Io {
-            socket,
-            framing: Framing::new(options.h1_head_bytes),
-            deadlines: Deadlines::new(options),
-            refused: false,
-        }
+        let mut deadlines = Deadlines::new(options);
+        // In clear text the first byte is here already; after a TLS handshake it has to come in this time.
+        deadlines.head_began();
+        H1Io { socket, framing: Framing::new(options.h1_head_bytes), deadlines, refused: false }
     }
 
     fn follow(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
@@ -90,7 +90,11 @@ impl AsyncRead for H1Io {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => match me.deadlines.poll_overdue(cx) {
                 Poll::Pending => Poll::Pending,
-                Poll::Ready(Overdue::Head) => Poll::Ready(me.refuse(buf)),
+                Poll::Ready(Overdue::Head) if me.framing.in_head() => Poll::Ready(me.refuse(buf)),
+                Poll::Ready(Overdue::Head) => {
+                    me.refused = true;
+                    Poll::Ready(Ok(()))
+                }
                 Poll::Ready(Overdue::Write) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             },
         }

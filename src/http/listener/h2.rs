@@ -1,6 +1,7 @@
 //! HTTP/2 by hyper over the same `App` service that serves HTTP/1.1.
 //!
-//! Per connection: 128 streams, 32 KiB of header list, 1 MiB windows, few resets, a ping after a silent while.
+//! Per connection: 128 streams, 32 KiB of header list, a window of 512 KiB for each stream and 2 MiB for all,
+//! few resets, a ping after a silent while.
 //! hyper gives a body's window back only for data that was polled, so a handler that stops reading stops the
 //! client. A stream the client resets drops its handler's future.
 
@@ -33,8 +34,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{ListenerOptions, h2_io::H2Io};
 
-/// Bytes a client may send ahead of the handler: per stream, and over all streams of a connection.
-const WINDOW_BYTES: u32 = 1 << 20;
+/// Bytes a client may send ahead of one handler, and ahead of all handlers of a connection: a handler that
+/// stops reading must not stop the others.
+const STREAM_WINDOW_BYTES: u32 = 512 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
 /// Bytes of one response waiting for the client's window.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// Streams reset before the server looked at them, and streams reset for the client's errors; then GOAWAY.
@@ -59,8 +62,8 @@ impl<S> H2Engine<S> {
             .timer(TokioTimer::new())
             .max_concurrent_streams(options.h2_streams_max)
             .max_header_list_size(options.h2_header_list_bytes)
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
             .max_local_error_reset_streams(RESETS_LOCAL_MAX)

@@ -46,12 +46,15 @@ pub(super) struct H2Io {
 
 impl H2Io {
     pub(super) fn new(socket: Socket, options: &ListenerOptions) -> H2Io {
-        H2Io { socket, deadlines: Deadlines::new(options), frames: Frames::new() }
+        let mut deadlines = Deadlines::new(options);
+        // After ALPN nothing has been read yet: the preface has to come as fast as a head.
+        deadlines.head_began();
+        H2Io { socket, deadlines, frames: Frames::new() }
     }
 
     fn follow(&mut self, fresh: &[u8]) -> io::Result<()> {
         self.frames.feed(fresh)?;
-        if self.frames.in_head {
+        if self.frames.in_head || self.frames.preface_left > 0 {
             self.deadlines.head_goes_on();
         } else {
             self.deadlines.head_ended();

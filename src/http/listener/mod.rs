@@ -47,7 +47,8 @@ pub struct ListenerOptions {
     pub tls: Option<TlsFiles>,
     /// Worker threads, 1..=512. A connection stays on one worker for life.
     pub workers: usize,
-    /// A new connection's first byte of HTTP, a TLS handshake included. Default 10 s.
+    /// A new connection's first byte in clear text, or its whole TLS handshake; `head` starts after it.
+    /// Default 10 s.
     pub first_byte: Duration,
     /// A request's head, from its first byte to its last. Default 5 s.
     pub head: Duration,

@@ -58,7 +58,7 @@ async fn a_body_streams_in_while_the_answer_streams_out() {
     assert_eq!(back.data().await.unwrap().unwrap(), "first");
     body.send_data(Bytes::from_static(b"second"), true).unwrap();
     assert_eq!(back.data().await.unwrap().unwrap(), "second");
-    assert!(back.data().await.is_none());
+    assert_eq!(text(back).await, "");
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn a_handler_that_does_not_read_stops_its_client_at_the_window() {
     }
     body.send_data(Bytes::new(), true).unwrap();
     assert_eq!(text(answer.await.unwrap().into_body()).await, SIZE.to_string());
-    assert_eq!(stalled, 1 << 20, "what the client could send before the handler read");
+    assert_eq!(stalled, 512 * 1024, "what the client could send before the handler read");
 }
 
 #[tokio::test]

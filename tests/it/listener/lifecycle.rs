@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use hyper::Method;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -42,9 +41,13 @@ async fn tls_offers_both_protocols_and_a_client_without_choice_gets_http1() {
         config.alpn_protocols = offer.iter().map(|name| name.to_vec()).collect();
         let name = ServerName::try_from("localhost").unwrap();
         let connector = TlsConnector::from(Arc::new(config));
+        let mut mute = connector.connect(name.clone(), connect(&served).await).await.unwrap();
+        let mut said = Vec::new();
+        let closed = timeout(Duration::from_secs(2), mute.read_to_end(&mut said)).await;
+        assert!(closed.is_ok() && !said.starts_with(b"HTTP"), "no request came after the handshake");
         let mut stream = connector.connect(name, connect(&served).await).await.unwrap();
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            let (mut client, connection) = h2::client::handshake::<_, Bytes>(stream).await.unwrap();
+            let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
             tokio::spawn(connection);
             let answer = client.send_request(request(Method::GET, "/"), true).unwrap().0;
             assert_eq!(answer.await.unwrap().status(), 204);
@@ -97,7 +100,7 @@ async fn stopping_lets_running_requests_end_and_closes_everything_else() {
     let mut idle = connect(&served).await;
     write(&mut idle, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     answer(&mut idle).await;
-    let mut idle_h2 = client(&served).await;
+    let idle_h2 = client(&served).await;
     let mut busy = connect(&served).await;
     write(&mut busy, b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let (busy_answer, _) = client(&served).await.send_request(request(Method::GET, "/slow"), true).unwrap();

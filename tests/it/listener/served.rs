@@ -144,7 +144,7 @@ pub async fn connect(served: &Served) -> TcpStream {
 /// Everything the server says until it closes; `None` when it has not closed in `within`.
 pub async fn until_closed(stream: &mut TcpStream, within: Duration) -> Option<Vec<u8>> {
     let mut all = Vec::new();
-    let mut part = [0; 16 * 1024];
+    let mut part = vec![0; 16 * 1024];
     timeout(within, async {
         // A reset is a close too.
         while let Ok(1..) = stream.read(&mut part).await.inspect(|size| all.extend_from_slice(&part[..*size]))
