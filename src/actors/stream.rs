@@ -257,7 +257,8 @@ impl StreamState {
                 filter.waiting_at = None;
                 filter.heading_to = recent.next;
                 if let Some(actor) = &filter.actor {
-                    actor.cast(ConsentFilterMsg::Append(batch))?;
+                    // One that just died is revived by the event of its end.
+                    drop(actor.cast(ConsentFilterMsg::Append(batch)));
                 }
             }
         }
