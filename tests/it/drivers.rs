@@ -45,9 +45,12 @@ fn driver_events(node: &Node, contract: &str) -> Vec<Value> {
     let sessions: Vec<String> = (0..25).map(|_| node.canary.plant()).collect();
     (0..EVENTS)
         .map(|at| {
+            let consent = consents[at % 8];
+            let opens = consent.contains(&1) && consent.contains(&3);
+            let plant = || if opens { node.canary.plant_opened() } else { node.canary.plant() };
             json!({
-                "contract": contract, "consent": consents[at % 8], "session": sessions[at % 25],
-                "unique": node.canary.plant(), "sensitive": node.canary.plant(), "plain": format!("event-{at}"),
+                "contract": contract, "consent": consent, "session": sessions[at % 25],
+                "unique": plant(), "sensitive": plant(), "plain": format!("event-{at}"),
             })
         })
         .collect()

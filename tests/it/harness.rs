@@ -19,7 +19,7 @@ use sluice::{clock::Clock, config::Config, server::Server};
 use tokio::runtime::Handle;
 
 pub use self::{
-    api::{Answer, Api, EXAMPLE, PATIENCE, Stream, TOKEN_PATH, avro, avro_long, avro_text, event, lines, planted},
+    api::{Answer, Api, EXAMPLE, PATIENCE, Stream, TOKEN_PATH, avro, avro_long, avro_text, event, lines, planted, planted_opened},
     canary::Canary,
 };
 

@@ -307,6 +307,11 @@ pub fn planted(canary: &Canary, consent: &[i32]) -> Value {
     event(&canary.plant(), &canary.plant(), &canary.plant(), consent)
 }
 
+/// The same for events that a derived stream opens: which fields it opens is not asked, all may be on disk.
+pub fn planted_opened(canary: &Canary, consent: &[i32]) -> Value {
+    event(&canary.plant_opened(), &canary.plant_opened(), &canary.plant_opened(), consent)
+}
+
 /// An event of the example schema as a bare Avro datum. Absent texts are null.
 pub fn avro(contract: &str, consent: &[i32], fields: [Option<&str>; 4]) -> Vec<u8> {
     let mut out = Vec::new();

@@ -13,22 +13,24 @@ use rand::{RngExt, distr::Alphanumeric};
 /// Values of one node that are marked by one random tag, and what was seen from outside that may not hold it.
 pub struct Canary {
     tag: String,
+    opened_tag: String,
     seen: Mutex<Vec<(String, Vec<u8>)>>,
 }
 
 impl Canary {
     pub fn new() -> Canary {
-        Canary { tag: random_text(12), seen: Mutex::default() }
+        Canary { tag: random_text(12), opened_tag: random_text(12), seen: Mutex::default() }
     }
 
-    /// What every planted value begins with.
-    pub fn tag(&self) -> &str {
-        &self.tag
-    }
-
-    /// A new personal value, different from every other.
+    /// A new personal value, different from every other, that may be nowhere.
     pub fn plant(&self) -> String {
         format!("{}{}", self.tag, random_text(12))
+    }
+
+    /// A new personal value that a derived stream opens: it may be in that stream and its log, so that the
+    /// data folder is not searched for it, and nowhere else.
+    pub fn plant_opened(&self) -> String {
+        format!("{}{}", self.opened_tag, random_text(12))
     }
 
     /// Remembers bytes that came out where nothing personal may.
@@ -40,7 +42,7 @@ impl Canary {
 
     /// Whether a planted value is in `bytes`, as it is, in base64 or in hexadecimal.
     pub fn is_in(&self, bytes: &[u8]) -> bool {
-        forms(self.tag.as_bytes()).iter().any(|form| memmem::find(bytes, form).is_some())
+        holds(bytes, &self.tag) || holds(bytes, &self.opened_tag)
     }
 
     /// Everything that was seen and holds a planted value.
@@ -58,12 +60,16 @@ impl Canary {
             leaks.push(format!("log line {}", String::from_utf8_lossy(line)));
         }
         for_each_file(folder, &mut |path, bytes| {
-            if self.is_in(bytes) || self.is_in(path.to_string_lossy().as_bytes()) {
+            if holds(bytes, &self.tag) || self.is_in(path.to_string_lossy().as_bytes()) {
                 leaks.push(format!("file {}", path.display()));
             }
         });
         leaks
     }
+}
+
+fn holds(bytes: &[u8], tag: &str) -> bool {
+    forms(tag.as_bytes()).iter().any(|form| memmem::find(bytes, form).is_some())
 }
 
 /// Calls `look` with every file below `folder` and its bytes.
