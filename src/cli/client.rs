@@ -52,6 +52,8 @@ pub struct Problem {
     pub code: String,
     pub title: String,
     pub detail: String,
+    /// The events that a batch was refused for.
+    pub refused: Vec<super::stream_client::Refusal>,
 }
 
 impl std::fmt::Display for Problem {

@@ -47,7 +47,7 @@ pub struct Verdict {
 }
 
 /// Why one event of a request was refused.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 pub struct Refusal {
     /// Its place in the request, from 0.
     pub index: usize,
@@ -120,7 +120,14 @@ impl StreamClient {
                 .header(header::CONTENT_TYPE, content_type)
                 .body(events.clone())
         };
-        let answer = self.client.json(self.send(build).await?).await?;
+        let response = match self.send(build).await {
+            // All or nothing, and it was nothing: that is a verdict too.
+            Err(ClientError::Refused(problem)) if atomic && problem.code == "batch_refused" => {
+                return Ok(Verdict { accepted: 0, refused: problem.refused });
+            }
+            sent => sent?,
+        };
+        let answer = self.client.json(response).await?;
         serde_json::from_value(answer).map_err(|_| ClientError::Foreign {
             server: self.client.server.to_string(),
             what: "a verdict without a count".into(),

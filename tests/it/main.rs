@@ -1,3 +1,17 @@
-//! Everything that is tested from outside, over a real port.
+//! Everything that is tested from outside, over a real port. One binary.
+//!
+//! `harness` starts nodes, in this process or as the real program, and watches that no personal value a
+//! test plants gets out. The Python of `SLUICE_TEST_PYTHON` has the packages of `tests/python/requirements.txt`.
 
+mod cli;
+mod crash;
+mod derived;
+mod drivers;
+mod faults;
+mod harness;
+mod keys;
 mod listener;
+mod oracle;
+mod reading;
+mod refusals;
+mod tink;
