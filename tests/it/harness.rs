@@ -93,6 +93,12 @@ impl Node {
         self.restart().await;
     }
 
+    /// Restarts with other settings.
+    pub async fn restart_with(&mut self, configure: impl FnOnce(&mut Config)) {
+        configure(&mut self.config);
+        self.restart().await;
+    }
+
     /// Stops the node and searches for what was planted. Dropping it does the same.
     async fn search(&mut self) -> Vec<String> {
         let metrics = match &self.server {
