@@ -1,6 +1,6 @@
 //! Reading a body: under a deadline, a size, and the admission of the whole node.
 //!
-//! `Content-Encoding` may be gzip or zstd, once. Packed bytes are unpacked in slices so small that even
+//! `Content-Encoding` may be gzip, once. Packed bytes are unpacked in slices so small that even
 //! the densest bomb makes little at a time, and the bound is on what comes out.
 
 use std::{io::Write, pin::pin, time::Duration};
@@ -20,14 +20,16 @@ pub(super) struct Body {
     payload: Payload,
     unpack: Unpack,
     admitted: Admitted,
+    reserved: Admitted,
     deadline: Instant,
+    /// What the deadline may be put off to while we work.
+    last_deadline: Instant,
     left: usize,
 }
 
 enum Unpack {
     Nothing,
     Gzip(Box<flate2::write::MultiGzDecoder<Vec<u8>>>),
-    Zstd(Box<zstd::stream::write::Decoder<'static, Vec<u8>>>),
 }
 
 impl Body {
@@ -51,7 +53,9 @@ impl Body {
             payload,
             unpack: Unpack::of(request)?,
             admitted: doors.admission.enter(),
+            reserved: doors.admission.enter(),
             deadline: Instant::now() + Duration::from_secs(doors.limits.body_s),
+            last_deadline: Instant::now() + Duration::from_secs(PATIENCE * doors.limits.body_s),
             left: bytes_max,
         })
     }
@@ -82,6 +86,9 @@ impl Body {
     /// As [`Body::whole`].
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
         loop {
+            if Instant::now() >= self.deadline {
+                return Err(ApiError::BodyTooSlow);
+            }
             let chunk = {
                 let mut payload = pin!(&mut self.payload);
                 timeout_at(self.deadline, payload.next()).await.map_err(|_| ApiError::BodyTooSlow)?
@@ -100,9 +107,14 @@ impl Body {
     /// Says that of the bytes handed out so far only `held` are still held, and that `working` was spent on
     /// them: the client's deadline does not count the time it waited for us.
     pub(super) fn worked_off(&mut self, held: usize, working: Duration) -> Result<(), ApiError> {
-        self.deadline += working;
+        self.deadline = (self.deadline + working).min(self.last_deadline);
         self.admitted.release();
         self.admitted.hold(held)
+    }
+
+    /// Holds `bytes` for as long as the body lives, beside what it holds of itself.
+    pub(super) fn reserve(&mut self, bytes: usize) -> Result<(), ApiError> {
+        self.reserved.hold(bytes)
     }
 
     fn end(&mut self) -> Result<Option<Bytes>, ApiError> {
@@ -130,36 +142,16 @@ impl Unpack {
             Some(b"gzip" | b"x-gzip") => {
                 Ok(Unpack::Gzip(Box::new(flate2::write::MultiGzDecoder::new(Vec::new()))))
             }
-            Some(b"zstd") => {
-                let mut decoder =
-                    zstd::stream::write::Decoder::new(Vec::new()).map_err(|_| ApiError::EncodingUnknown)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(|_| ApiError::EncodingUnknown)?;
-                Ok(Unpack::Zstd(Box::new(decoder)))
-            }
             Some(_) => Err(ApiError::EncodingUnknown),
         }
     }
 
     fn take(&mut self, chunk: Bytes, left: usize) -> Result<Bytes, ApiError> {
+        let Unpack::Gzip(decoder) = self else { return Ok(chunk) };
         let mut out = Vec::new();
-        let slice = match self {
-            Unpack::Nothing => return Ok(chunk),
-            Unpack::Gzip(_) => GZIP_SLICE,
-            Unpack::Zstd(_) => ZSTD_SLICE,
-        };
-        for packed in chunk.chunks(slice) {
-            let unpacked = match self {
-                Unpack::Gzip(decoder) => {
-                    decoder.write_all(packed).map_err(|_| ApiError::BodyBadlyPacked)?;
-                    decoder.get_mut()
-                }
-                Unpack::Zstd(decoder) => {
-                    decoder.write_all(packed).map_err(|_| ApiError::BodyBadlyPacked)?;
-                    decoder.get_mut()
-                }
-                Unpack::Nothing => break,
-            };
-            out.append(unpacked);
+        for packed in chunk.chunks(GZIP_SLICE) {
+            decoder.write_all(packed).map_err(|_| ApiError::BodyBadlyPacked)?;
+            out.append(decoder.get_mut());
             if out.len() > left {
                 return Err(ApiError::BodyTooLarge);
             }
@@ -168,20 +160,13 @@ impl Unpack {
     }
 
     fn finish(self, left: usize) -> Result<Bytes, ApiError> {
-        let out = match self {
-            Unpack::Nothing => Vec::new(),
-            Unpack::Gzip(decoder) => decoder.finish().map_err(|_| ApiError::BodyBadlyPacked)?,
-            Unpack::Zstd(mut decoder) => {
-                decoder.flush().map_err(|_| ApiError::BodyBadlyPacked)?;
-                decoder.into_inner()
-            }
-        };
+        let Unpack::Gzip(decoder) = self else { return Ok(Bytes::new()) };
+        let out = decoder.finish().map_err(|_| ApiError::BodyBadlyPacked)?;
         if out.len() > left { Err(ApiError::BodyTooLarge) } else { Ok(out.into()) }
     }
 }
 
-/// Packed bytes unpacked at a time: deflate makes at most 1,032 bytes of one, a zstd block 128 KiB of four.
+/// A body's deadline is put off by the time we worked on it, up to this many times.
+const PATIENCE: u64 = 4;
+/// Packed bytes unpacked at a time: deflate makes at most 1,032 bytes of one.
 const GZIP_SLICE: usize = 1024;
-const ZSTD_SLICE: usize = 32;
-/// Largest zstd window that is allocated: 8 MiB, the most the format asks every decoder to support.
-const ZSTD_WINDOW_LOG_MAX: u32 = 23;
