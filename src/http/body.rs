@@ -18,6 +18,8 @@ use super::{ApiError, Doors, admission::Admitted};
 /// A body as it arrives: unpacked, admitted, and over by its deadline.
 pub(super) struct Body {
     payload: Payload,
+    /// Arrived, not yet unpacked.
+    packed: Bytes,
     unpack: Unpack,
     admitted: Admitted,
     deadline: Instant,
@@ -49,6 +51,7 @@ impl Body {
         }
         Ok(Body {
             payload,
+            packed: Bytes::new(),
             unpack: Unpack::of(request)?,
             admitted: doors.admission.enter(),
             deadline: Instant::now() + Duration::from_secs(doors.limits.body_s),
@@ -82,13 +85,13 @@ impl Body {
     /// As [`Body::whole`].
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
         loop {
-            let chunk = {
+            if self.packed.is_empty() {
                 let mut payload = pin!(&mut self.payload);
-                timeout_at(self.deadline, payload.next()).await.map_err(|_| ApiError::BodyTooSlow)?
-            };
-            let Some(chunk) = chunk else { return self.end() };
-            let chunk = chunk.map_err(|_| ApiError::BodyCutOff)?;
-            let bytes = self.unpack.take(chunk, self.left)?;
+                let chunk = timeout_at(self.deadline, payload.next()).await;
+                let Some(chunk) = chunk.map_err(|_| ApiError::BodyTooSlow)? else { return self.end() };
+                self.packed = chunk.map_err(|_| ApiError::BodyCutOff)?;
+            }
+            let bytes = self.unpack.take(&mut self.packed, self.left)?;
             self.left = self.left.checked_sub(bytes.len()).ok_or(ApiError::BodyTooLarge)?;
             self.admitted.hold(bytes.len())?;
             if !bytes.is_empty() {
@@ -137,14 +140,17 @@ impl Unpack {
         }
     }
 
-    fn take(&mut self, chunk: Bytes, left: usize) -> Result<Bytes, ApiError> {
+    /// Unpacks from the front of `waiting` until there is a piece: a chunk of the network may hold a
+    /// hundred megabytes, and they must be admitted before they exist.
+    fn take(&mut self, waiting: &mut Bytes, left: usize) -> Result<Bytes, ApiError> {
         let mut out = Vec::new();
         let slice = match self {
-            Unpack::Nothing => return Ok(chunk),
+            Unpack::Nothing => return Ok(std::mem::take(waiting)),
             Unpack::Gzip(_) => GZIP_SLICE,
             Unpack::Zstd(_) => ZSTD_SLICE,
         };
-        for packed in chunk.chunks(slice) {
+        while !waiting.is_empty() && out.len() < PIECE {
+            let packed = &waiting.split_to(slice.min(waiting.len()))[..];
             let unpacked = match self {
                 Unpack::Gzip(decoder) => {
                     decoder.write_all(packed).map_err(|_| ApiError::BodyBadlyPacked)?;
@@ -177,6 +183,8 @@ impl Unpack {
     }
 }
 
+/// Unpacked bytes that are handed on together, about.
+const PIECE: usize = 256 << 10;
 /// Packed bytes unpacked at a time: deflate makes at most 1,032 bytes of one, a zstd block 128 KiB of four.
 const GZIP_SLICE: usize = 1024;
 const ZSTD_SLICE: usize = 32;

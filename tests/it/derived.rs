@@ -87,7 +87,8 @@ async fn a_cumulative_stream_gets_events_up_to_their_highest_level_and_opens_wha
 #[tokio::test(flavor = "multi_thread")]
 async fn level_zero_alone_is_no_consent_unless_the_original_reading_is_chosen() {
     for original in [false, true] {
-        let node = Node::start_with(Clock::system(), |config| config.consent.zero_is_a_purpose = original).await;
+        let node =
+            Node::start_with(Clock::system(), |config| config.consent.zero_is_a_purpose = original).await;
         let stream = node.create_stream("clicks").await;
         let request = json!({"name": "zero", "derivedFrom": "clicks", "purposes": [0], "cumulative": true});
         let zero = node.make_stream(request).await;
@@ -206,7 +207,8 @@ const DERIVED: [(&str, &[i32]); 3] = [("clicks-1", &[1]), ("clicks-1-3", &[1, 3]
 /// Empties the derived logs of a stopped node, so that it makes them again.
 async fn empty_derived_logs(node: &Node) {
     let path = node.data_dir().join("store");
-    let storage = sluice::storage::embedded::open(&path, EmbeddedOptions::default(), Clock::system()).unwrap();
+    let storage =
+        sluice::storage::embedded::open(&path, EmbeddedOptions::default(), Clock::system()).unwrap();
     for (name, _) in DERIVED {
         storage.log.delete(&name.parse().unwrap()).await.unwrap();
         storage.log.create(&name.parse().unwrap()).await.unwrap();
@@ -215,9 +217,8 @@ async fn empty_derived_logs(node: &Node) {
 }
 
 async fn fill(node: &Node, stream: &Stream) {
-    let lines: Vec<String> = (0..600)
-        .map(|at| planted_opened(&node.canary, CONSENTS[at % CONSENTS.len()]).to_string())
-        .collect();
+    let lines: Vec<String> =
+        (0..600).map(|at| planted_opened(&node.canary, CONSENTS[at % CONSENTS.len()]).to_string()).collect();
     for group in lines.chunks(200) {
         let answer = stream.post_batch(group.join("\n").into_bytes(), "", &[]).await;
         assert_eq!(answer.status, 200, "{}", answer.text());

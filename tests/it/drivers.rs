@@ -87,8 +87,10 @@ fn assert_all_taken(mut driver: Child, events: usize) {
 
 fn by_number(events: Vec<Value>) -> HashMap<String, Value> {
     let count = events.len();
-    let by: HashMap<_, _> =
-        events.into_iter().map(|event| (event["notSensitiveValue"].as_str().unwrap().to_owned(), event)).collect();
+    let by: HashMap<_, _> = events
+        .into_iter()
+        .map(|event| (event["notSensitiveValue"].as_str().unwrap().to_owned(), event))
+        .collect();
     assert_eq!(by.len(), count, "no event twice");
     by
 }
@@ -150,7 +152,8 @@ async fn the_python_driver_sends_json_of_a_json_schema() {
 /// refresh token it got first.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_python_driver_renews_its_token_across_a_restart() {
-    let mut node = Node::start_with(sluice::clock::Clock::system(), |config| config.tokens.access_s = 601).await;
+    let mut node =
+        Node::start_with(sluice::clock::Clock::system(), |config| config.tokens.access_s = 601).await;
     let stream = node.create_stream("demo").await;
     let mut sent = driver_events(&node, DEMO_CONTRACT);
     sent.truncate(10);
@@ -183,8 +186,16 @@ async fn curl_sends_an_event_as_the_original_documents_it() {
     for protocol in ["--http1.1", "--http2-prior-knowledge"] {
         let user = format!("{}:{}", stream.client_id, stream.client_secret);
         let url = format!("{}{TOKEN_PATH}", node.url());
-        let answer =
-            curl(&[protocol, "--request", "POST", "-u", &user, "--data", "grant_type=client_credentials", &url]);
+        let answer = curl(&[
+            protocol,
+            "--request",
+            "POST",
+            "-u",
+            &user,
+            "--data",
+            "grant_type=client_credentials",
+            &url,
+        ]);
         let token: Value = serde_json::from_str(&answer).unwrap();
         let lifetime = token["expires_at"].as_i64().unwrap() - token["expires_in"].as_i64().unwrap();
         assert!(token["refresh_token"].is_string() && lifetime > 1_700_000_000, "{answer}");
@@ -195,7 +206,16 @@ async fn curl_sends_an_event_as_the_original_documents_it() {
         let body = event(&node.canary.plant(), &node.canary.plant(), &node.canary.plant(), &[0, 1, 2, 3]);
         let url = format!("{}/event", node.url());
         let code = curl(&[
-            protocol, "-H", &authorization, "-H", &schema, "--data", &body.to_string(), "-w", "%{http_code}", &url,
+            protocol,
+            "-H",
+            &authorization,
+            "-H",
+            &schema,
+            "--data",
+            &body.to_string(),
+            "-w",
+            "%{http_code}",
+            &url,
         ]);
         assert_eq!(code, "204", "{protocol}");
     }

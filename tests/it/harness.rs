@@ -19,7 +19,10 @@ use sluice::{clock::Clock, config::Config, server::Server};
 use tokio::runtime::Handle;
 
 pub use self::{
-    api::{Answer, Api, EXAMPLE, PATIENCE, Stream, TOKEN_PATH, avro, avro_long, avro_text, event, lines, planted, planted_opened},
+    api::{
+        Answer, Api, EXAMPLE, PATIENCE, Stream, TOKEN_PATH, avro, avro_long, avro_text, event, lines,
+        planted, planted_opened,
+    },
     canary::Canary,
 };
 
@@ -161,7 +164,8 @@ impl ChildNode {
         };
         node.addr = node.wait_until_ready(0).await;
         let admin = std::fs::read_to_string(node.data.join("admin.token")).unwrap();
-        node.api = Api::new(format!("http://{}", node.addr), admin.trim().to_owned(), Arc::new(Canary::new()));
+        node.api =
+            Api::new(format!("http://{}", node.addr), admin.trim().to_owned(), Arc::new(Canary::new()));
         node
     }
 
@@ -206,7 +210,10 @@ impl ChildNode {
                 return addr;
             }
             let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none() && begun.elapsed() < PATIENCE, "the node did not start ({ended:?}): {log}");
+            assert!(
+                ended.is_none() && begun.elapsed() < PATIENCE,
+                "the node did not start ({ended:?}): {log}"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

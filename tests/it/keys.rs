@@ -206,7 +206,8 @@ async fn closing_an_epoch_keeps_consented_keys_openable_and_destroys_the_others(
     stream.accept(&yes).await;
     let events = stream.read_until(2).await;
     derived.read_until(1).await;
-    let (lost, kept) = (stored_key(&node, &events[0]).await.unwrap(), stored_key(&node, &events[1]).await.unwrap());
+    let (lost, kept) =
+        (stored_key(&node, &events[0]).await.unwrap(), stored_key(&node, &events[1]).await.unwrap());
     assert!(!lost.consented && kept.consented);
 
     // Keys of this day end at the latest a day after it; the epoch is closed an hour later.

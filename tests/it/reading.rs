@@ -194,11 +194,19 @@ async fn a_batch_stores_its_good_events_in_order_and_says_why_others_were_refuse
     assert_eq!(answer.status, 200, "{}", answer.text());
     let verdict = answer.json();
     assert_eq!(verdict["accepted"], 998);
-    let refused: Vec<_> =
-        verdict["refused"].as_array().unwrap().iter().map(|it| (it["index"].clone(), it["code"].clone())).collect();
+    let refused: Vec<_> = verdict["refused"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (it["index"].clone(), it["code"].clone()))
+        .collect();
     assert_eq!(refused, [(json!(10), json!("json_invalid")), (json!(500), json!("field_unknown"))]);
-    let numbers: Vec<usize> =
-        stream.read().await.iter().map(|event| event["notSensitiveValue"].as_str().unwrap().parse().unwrap()).collect();
+    let numbers: Vec<usize> = stream
+        .read()
+        .await
+        .iter()
+        .map(|event| event["notSensitiveValue"].as_str().unwrap().parse().unwrap())
+        .collect();
     let expected: Vec<usize> = (0..1000).filter(|at| ![10, 500].contains(at)).collect();
     assert_eq!(numbers, expected);
     assert_eq!(stream.post_batch(Vec::new(), "", &[]).await.code(), "batch_empty");
@@ -276,7 +284,8 @@ async fn avro_containers_are_taken_with_every_codec() {
         assert_eq!(answer.status, 200, "file {at}: {}", answer.text());
         assert_eq!(answer.json(), json!({"accepted": 200, "refused": []}));
         let stored = stream.read_until(200 * (at + 1)).await;
-        let numbers = stored[200 * at..].iter().map(|event| event["notSensitiveValue"].as_str().unwrap().to_owned());
+        let numbers =
+            stored[200 * at..].iter().map(|event| event["notSensitiveValue"].as_str().unwrap().to_owned());
         assert!(numbers.eq((0..200).map(|at| at.to_string())));
     }
     let other = Schema::parse_str(include_str!("../data/strmprivacy-demo-1.0.2.avsc.json")).unwrap();
@@ -317,7 +326,9 @@ async fn an_idempotency_key_stores_once_also_across_a_restart() {
     assert_eq!((again.status, other.read().await.len()), (204, 1), "another stream's keys are its own");
     let at_once = (0..32).map(|_| {
         let (stream, event) = (stream.clone(), event.clone());
-        tokio::spawn(async move { stream.post_as(EXAMPLE, event, &[("idempotency-key", "order-2")]).await.status })
+        tokio::spawn(
+            async move { stream.post_as(EXAMPLE, event, &[("idempotency-key", "order-2")]).await.status },
+        )
     });
     for status in at_once.collect::<Vec<_>>() {
         assert_eq!(status.await.unwrap(), 204);
@@ -343,7 +354,9 @@ async fn health_and_metrics_are_open_and_count_every_event_once() {
     assert_eq!(stream.post(&json!({})).await.status, 400);
     node.derive(&stream, &[2]).await;
     let begun = std::time::Instant::now();
-    while node.metric("sluice_events_dropped_total{stream=\"clicks-1\"}").await < 2.0 && begun.elapsed() < PATIENCE {}
+    while node.metric("sluice_events_dropped_total{stream=\"clicks-1\"}").await < 2.0
+        && begun.elapsed() < PATIENCE
+    {}
     assert_eq!(node.metric("sluice_events_accepted_total{stream=\"clicks\"}").await, 3.0);
     assert_eq!(node.metric("sluice_events_derived_total{stream=\"clicks-1\"}").await, 1.0);
     assert_eq!(node.metric("sluice_events_dropped_total{stream=\"clicks-1\"}").await, 2.0);

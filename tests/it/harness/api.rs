@@ -131,8 +131,7 @@ impl Api {
 
     /// Makes a contract and takes it to ACTIVE.
     pub async fn activate_contract(&self, reference: &str, schema: Option<&Value>, contract: &Value) {
-        let request =
-            json!({ "ref": reference, "schema": schema.map(Value::to_string), "contract": contract.to_string() });
+        let request = json!({ "ref": reference, "schema": schema.map(Value::to_string), "contract": contract.to_string() });
         let made = self.admin(Method::POST, "/api/v1/contracts", &request).await;
         assert_eq!(made.status, 201, "{}", made.text());
         let path = format!("/api/v1/contracts/{reference}/activate");
@@ -183,7 +182,8 @@ impl Stream {
 
     pub async fn post_as(&self, schema: &str, body: impl Into<Vec<u8>>, more: &[(&str, &str)]) -> Answer {
         let authorization = self.authorization();
-        let headers = [&[("authorization", authorization.as_str()), ("strm-schema-ref", schema)], more].concat();
+        let headers =
+            [&[("authorization", authorization.as_str()), ("strm-schema-ref", schema)], more].concat();
         self.api.send(Method::POST, "/event", &headers, body.into()).await
     }
 
@@ -200,7 +200,8 @@ impl Stream {
     /// Sends many events of the example schema. `query` is empty or begins with `?`.
     pub async fn post_batch(&self, body: Vec<u8>, query: &str, more: &[(&str, &str)]) -> Answer {
         let authorization = self.authorization();
-        let headers = [&[("authorization", authorization.as_str()), ("strm-schema-ref", EXAMPLE)], more].concat();
+        let headers =
+            [&[("authorization", authorization.as_str()), ("strm-schema-ref", EXAMPLE)], more].concat();
         self.api.send(Method::POST, &format!("/events{query}"), &headers, body).await
     }
 

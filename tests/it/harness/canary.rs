@@ -156,6 +156,10 @@ fn a_planted_value_is_found_in_a_file_in_an_answer_and_in_a_log_line() {
     std::fs::create_dir(folder.path().join("deep")).unwrap();
     std::fs::write(folder.path().join("deep/file"), [b"\0\xff", canary.plant().as_bytes()].concat()).unwrap();
     canary.saw("GET /".to_owned(), canary.plant().as_bytes());
-    let leaks = canary.leaks(canary.plant().as_bytes(), format!("a\nb {}\n", canary.plant()).as_bytes(), folder.path());
+    let leaks = canary.leaks(
+        canary.plant().as_bytes(),
+        format!("a\nb {}\n", canary.plant()).as_bytes(),
+        folder.path(),
+    );
     assert_eq!(leaks.len(), 4, "{leaks:?}");
 }
