@@ -43,6 +43,14 @@ pub struct KnownStream {
     pub version: u64,
 }
 
+/// How stored events of one schema and contract are read.
+#[derive(Clone)]
+pub struct ReadingPlan {
+    pub plan: Arc<EventPlan>,
+    /// Fields that the schema has in a form that cannot be masked: who masks them gets no such event.
+    pub unmaskable: Vec<FieldPath>,
+}
+
 /// Why events of a schema and contract cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -128,20 +136,32 @@ impl Inventory {
     }
 
     /// The plan for stored events of `schema` and `contract`, whatever has become of the contract since,
-    /// that also finds the fields `masked`.
+    /// that also finds those of the fields `masked` that the schema has.
     ///
     /// # Errors
     ///
-    /// [`PlanError`]: one of them was deleted, or a masked field does not exist.
+    /// [`PlanError`]: one of them was deleted.
     pub fn reading_plan(
         &self,
         schema: &str,
         contract: &str,
         masked: &[FieldPath],
-    ) -> Result<EventPlan, PlanError> {
+    ) -> Result<ReadingPlan, PlanError> {
         let known = self.schema(schema).ok_or(PlanError::SchemaUnknown)?;
         let named = self.contract(contract).ok_or(PlanError::ContractUnknown)?;
-        Ok(EventPlan::compile(Arc::clone(&known.plan), Arc::clone(&named.contract), masked)?)
+        let (mut masked, mut unmaskable) = (masked.to_vec(), Vec::new());
+        loop {
+            match EventPlan::compile(Arc::clone(&known.plan), Arc::clone(&named.contract), &masked) {
+                Ok(plan) => return Ok(ReadingPlan { plan: Arc::new(plan), unmaskable }),
+                Err(error) if masked.contains(&error.field) => {
+                    masked.retain(|field| *field != error.field);
+                    if !error.is_absent() {
+                        unmaskable.push(error.field);
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// What depends on the contract or schema `reference`: names of streams that mask by it.

@@ -1,23 +1,22 @@
 //! How contracts and streams lie in the Registry store, and how a snapshot is read from it.
 //!
 //! ```text
-//! kind "contract"  name handle/name/version   {"contract": ..., "schema": ... or null}
+//! kind "schema"    name handle/name/version   Schema; never changed, never deleted: stored events need it
+//! kind "contract"  name handle/name/version   Contract
 //! kind "stream"    name of the stream         StreamDefinition
 //! ```
 //! The built-in catalogue is code, not documents: it has version 0 and cannot be changed.
 
 use std::{collections::HashMap, sync::Arc};
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-
-use super::{Inventory, KnownContract, KnownStream, inventory::KnownSchema, registry::document};
+use super::{Inventory, KnownContract, KnownStream, inventory::KnownSchema};
 use crate::{
     domain::{Contract, Schema, catalogue, stream_definition::StreamDefinition},
     event::{SchemaError, SchemaPlan},
     storage::{Registry, RegistryError},
 };
 
+pub(super) const SCHEMA: &str = "schema";
 pub(super) const CONTRACT: &str = "contract";
 pub(super) const STREAM: &str = "stream";
 
@@ -34,23 +33,6 @@ pub(super) enum LoadError {
     Schema(#[from] SchemaError),
 }
 
-#[derive(Serialize)]
-struct ContractBody<'a> {
-    contract: &'a Contract,
-    schema: Option<&'a Schema>,
-}
-
-#[derive(Deserialize)]
-struct StoredContract {
-    contract: Contract,
-    schema: Option<Schema>,
-}
-
-/// The document of a contract and the schema that was created with it.
-pub(super) fn contract_body(contract: &Contract, schema: Option<&Schema>) -> Bytes {
-    document(&ContractBody { contract, schema })
-}
-
 /// Reads all documents. Compiled schemas are taken over from `before` where their text is the same.
 pub(super) async fn load(store: &dyn Registry, before: &Inventory) -> Result<Inventory, LoadError> {
     let mut inventory = Inventory::default();
@@ -60,14 +42,17 @@ pub(super) async fn load(store: &dyn Registry, before: &Inventory) -> Result<Inv
     for contract in catalogue::contracts() {
         add_contract(&mut inventory, contract.clone(), 0);
     }
+    for stored in store.list(SCHEMA).await? {
+        let Ok(schema) = serde_json::from_slice::<Schema>(&stored.body) else {
+            return Err(LoadError::Damaged { kind: SCHEMA });
+        };
+        add_schema(&mut inventory, before, schema)?;
+    }
     for stored in store.list(CONTRACT).await? {
-        let Ok(body) = serde_json::from_slice::<StoredContract>(&stored.body) else {
+        let Ok(contract) = serde_json::from_slice::<Contract>(&stored.body) else {
             return Err(LoadError::Damaged { kind: CONTRACT });
         };
-        if let Some(schema) = body.schema {
-            add_schema(&mut inventory, before, schema)?;
-        }
-        add_contract(&mut inventory, body.contract, stored.version);
+        add_contract(&mut inventory, contract, stored.version);
     }
     for stored in store.list(STREAM).await? {
         let Ok(definition) = serde_json::from_slice::<StreamDefinition>(&stored.body) else {

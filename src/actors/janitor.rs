@@ -16,7 +16,7 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 
 use super::{Inventory, SessionKeys, epoch_keys::EpochKeyError};
 use crate::{
-    clock::{Clock, DAY_MS},
+    clock::{Clock, DAY_MS, Timestamp},
     domain::Epoch,
     storage::{CloseError, Created, Cursor, EpochKind, EpochRecord, EventLog, KeyError, KeyRecord, KeyStore},
     telemetry::Meters,
@@ -109,7 +109,7 @@ impl JanitorArgs {
         self.keys.open_keys().drop_expired(self.clock.steady());
         self.trim_logs().await;
         if let Err(error) = self.close_epochs().await {
-            tracing::error!(%error, "epochs were not closed: trying again at the next pass");
+            tracing::error!(%error, "epochs cannot be listed: trying again at the next pass");
         }
     }
 
@@ -128,27 +128,42 @@ impl JanitorArgs {
     async fn close_epochs(&self) -> Result<(), JanitorError> {
         let now = self.clock.steady();
         let retention_days = self.longest_retention();
-        for record in self.store.epochs().await? {
-            let epoch = record.epoch;
-            let ended = match record.kind {
-                EpochKind::NoConsent => Epoch(epoch.0 + 1).start(),
-                EpochKind::Sessions => Epoch(epoch.0 + 2).start(),
-            };
-            if now < ended.plus_ms(self.close_after_ms) {
-                continue;
-            }
-            let outlived = now >= ended.plus_ms(i64::from(retention_days) * DAY_MS);
-            match record.kind {
-                EpochKind::NoConsent => self.destroy(epoch, EpochKind::NoConsent).await?,
-                EpochKind::Sessions if outlived => self.destroy(epoch, EpochKind::Sessions).await?,
-                // Place 1 is the one an epoch is lived in; a later one means that it was closed.
-                EpochKind::Sessions if record.generation == super::epoch_keys::FIRST_PLACE => {
-                    self.close(epoch, &record).await?;
-                }
-                EpochKind::Sessions => {}
+        let mut records = self.store.epochs().await?;
+        // What only has to be destroyed does not wait for what has to be moved.
+        records.sort_by_key(|record| record.kind != EpochKind::NoConsent);
+        for record in records {
+            if let Err(error) = self.close_if_due(&record, now, retention_days).await {
+                let day = record.epoch.0;
+                tracing::error!(%error, day, "an epoch was not closed: trying again at the next pass");
             }
         }
         Ok(())
+    }
+
+    async fn close_if_due(
+        &self,
+        record: &EpochRecord,
+        now: Timestamp,
+        retention_days: u32,
+    ) -> Result<(), JanitorError> {
+        let epoch = record.epoch;
+        let ended = match record.kind {
+            EpochKind::NoConsent => Epoch(epoch.0 + 1).start(),
+            EpochKind::Sessions => Epoch(epoch.0 + 2).start(),
+        };
+        if now < ended.plus_ms(self.close_after_ms) {
+            return Ok(());
+        }
+        let outlived = now >= ended.plus_ms(i64::from(retention_days) * DAY_MS);
+        match record.kind {
+            EpochKind::NoConsent => self.destroy(epoch, EpochKind::NoConsent).await,
+            EpochKind::Sessions if outlived => self.destroy(epoch, EpochKind::Sessions).await,
+            // Place 1 is the one an epoch is lived in; a later one means that it was closed.
+            EpochKind::Sessions if record.generation == super::epoch_keys::FIRST_PLACE => {
+                self.close(epoch, record).await
+            }
+            EpochKind::Sessions => Ok(()),
+        }
     }
 
     async fn destroy(&self, epoch: Epoch, kind: EpochKind) -> Result<(), JanitorError> {
@@ -202,6 +217,7 @@ impl JanitorArgs {
                 Err(error) => return Err(error.into()),
             }
         }
+        tracing::warn!(day = epoch.0, "an epoch's keys changed while it was closed: going on later");
         Ok(())
     }
 

@@ -28,7 +28,7 @@ mod stream_orders;
 mod streams;
 
 pub use self::{
-    inventory::{Inventory, KnownContract, KnownSchema, KnownStream, PlanError},
+    inventory::{Inventory, KnownContract, KnownSchema, KnownStream, PlanError, ReadingPlan},
     registry::{ControlError, NewContract, RegistryHandle},
     root::{Actors, RootArgs, start},
     session_key::{KeyRequest, SessionKeyError},

@@ -87,15 +87,15 @@ impl OpenKeys {
 
 /// Makes room for a sixteenth of the capacity, so that the walk over the map is paid once in many inserts.
 fn evict<K: std::hash::Hash + Eq>(map: &DashMap<K, Arc<OpenKey>>, capacity: usize, now: Timestamp) {
-    let target = capacity - capacity / 16;
-    let mut surplus = map.len().saturating_sub(target);
-    map.retain(|_, key| {
-        if surplus > 0 {
-            surplus -= 1;
-            return false;
-        }
-        now < key.expires()
-    });
+    map.retain(|_, key| now < key.expires());
+    if map.len() > capacity {
+        let mut surplus = map.len() - (capacity - capacity / 16);
+        map.retain(|_, _| {
+            let keep = surplus == 0;
+            surplus = surplus.saturating_sub(1);
+            keep
+        });
+    }
 }
 
 /// Folds the use into the fingerprint, which keeps an entry at 24 bytes. Fingerprints are uniform, so

@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use super::ReadingPlan;
 use crate::{
     crypto::{Masker, OpenKey},
     domain::{
@@ -48,7 +49,7 @@ pub struct Projected {
 /// Plans and keys that a batch needs, found beforehand.
 #[derive(Default)]
 pub struct Provisions {
-    pub plans: HashMap<(String, String), Option<Arc<EventPlan>>>,
+    pub plans: HashMap<(String, String), Option<ReadingPlan>>,
     pub keys: HashMap<(KeyLink, Suite), Option<Arc<OpenKey>>>,
 }
 
@@ -81,6 +82,13 @@ impl Projection {
     #[must_use]
     pub fn passes(&self, head: &RecordHead<'_>) -> bool {
         self.rule.passes(head.consent.iter(), self.zero_is_a_purpose)
+    }
+
+    /// Whether every field this projection masks is found, or is not there at all.
+    fn can_mask(&self, reading: &ReadingPlan) -> bool {
+        let Some(masks) = &self.masks else { return true };
+        let fields = masks.fields.get(&reading.plan.contract().reference);
+        fields.is_none_or(|fields| !fields.iter().any(|field| reading.unmaskable.contains(field)))
     }
 
     fn masks_field(&self, plan: &EventPlan, field: usize) -> bool {
@@ -135,13 +143,19 @@ fn project_record(
     results: &mut [Projected],
 ) {
     let head = &record.head;
-    let plan = provisions.plan(head);
-    let decoded =
-        plan.filter(|plan| plan.decode_stored(record.body, head.serialization, &mut bench.tape).is_ok());
-    let Some(plan) = decoded else {
+    let reading = provisions.plan(head);
+    let decoded = reading.map(|reading| &*reading.plan).filter(|plan| {
+        plan.decode_stored(record.body, head.serialization, &mut bench.tape).is_ok()
+    });
+    let (Some(plan), Some(reading)) = (decoded, reading) else {
         bench.wanted.iter().for_each(|at| results[*at].unreadable += 1);
         return;
     };
+    bench.wanted.retain(|at| {
+        let masked = projections[*at].can_mask(reading);
+        results[*at].unreadable += u64::from(!masked);
+        masked
+    });
     let key = provisions.key(head.key_link, plan.contract().suite);
     open_wanted(record.body, plan, key, projections, bench);
     for index in 0..bench.wanted.len() {
@@ -217,12 +231,12 @@ fn choose_texts(body: &[u8], plan: &EventPlan, projection: &Projection, bench: &
 }
 
 impl Provisions {
-    fn plan(&self, head: &RecordHead<'_>) -> Option<&EventPlan> {
+    fn plan(&self, head: &RecordHead<'_>) -> Option<&ReadingPlan> {
         // A borrowed pair cannot be looked up in a map of owned pairs, and there are few plans.
         let is_it =
             |(schema, contract): &&(String, String)| schema == head.schema && contract == head.contract;
         let pair = self.plans.keys().find(is_it)?;
-        self.plans.get(pair)?.as_deref()
+        self.plans.get(pair)?.as_ref()
     }
 
     fn key(&self, link: KeyLink, suite: Suite) -> Option<&OpenKey> {

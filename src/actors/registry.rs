@@ -29,7 +29,7 @@ use crate::{
         StreamName, mask::MaskConfig,
     },
     event::{ContractError, EventPlan, SchemaError, SchemaPlan},
-    storage::{EventLog, Registry, RegistryError},
+    storage::{Change, EventLog, Registry, RegistryError},
     telemetry::Meters,
 };
 
@@ -42,6 +42,8 @@ pub enum ControlError {
     ContractUnknown,
     #[error("there is a contract or schema of this name already: raise the version")]
     ContractExists,
+    #[error("there is another schema of this name already: raise its version")]
+    SchemaExists,
     #[error("the contract names a schema that is not known: give the schema or create it first")]
     SchemaUnknown,
     #[error("schema: {0}")]
@@ -336,22 +338,35 @@ impl RegistryState {
         let inventory = self.args.inventory.load_full();
         let NewContract { mut contract, schema } = new;
         let reference = contract.reference.clone();
-        let taken = inventory.contract(reference.as_str()).is_some()
-            || schema.as_ref().is_some_and(|s| inventory.schema(s.reference.as_str()).is_some());
-        if taken {
+        if inventory.contract(reference.as_str()).is_some() {
             return Err(ControlError::ContractExists);
         }
-        let plan = match &schema {
-            Some(schema) => Arc::new(SchemaPlan::compile(schema)?),
-            None => {
-                let known = inventory.schema(contract.schema_ref.as_str());
-                Arc::clone(&known.ok_or(ControlError::SchemaUnknown)?.plan)
+        let known = inventory.schema(contract.schema_ref.as_str());
+        let is_new = match (known, &schema) {
+            (Some(known), Some(schema)) if known.schema.definition != schema.definition => {
+                return Err(ControlError::SchemaExists);
             }
+            (None, None) => return Err(ControlError::SchemaUnknown),
+            (known, _) => known.is_none(),
+        };
+        let plan = match (known, &schema) {
+            (Some(known), _) => Arc::clone(&known.plan),
+            (None, Some(schema)) => Arc::new(SchemaPlan::compile(schema)?),
+            (None, None) => return Err(ControlError::SchemaUnknown),
         };
         contract.state = ContractState::Draft;
         EventPlan::compile(plan, Arc::new(contract.clone()), &[])?;
-        let body = inventory_store::contract_body(&contract, schema.as_ref());
-        self.args.workshop.store.put(inventory_store::CONTRACT, reference.as_str(), 0, body).await?;
+        let create = |kind: &str, name: &ContractRef, body| Change {
+            kind: kind.to_owned(),
+            name: name.as_str().to_owned(),
+            expected_version: 0,
+            body: Some(body),
+        };
+        let mut changes = vec![create(inventory_store::CONTRACT, &reference, document(&contract))];
+        if let Some(schema) = schema.filter(|_| is_new) {
+            changes.push(create(inventory_store::SCHEMA, &schema.reference, document(&schema)));
+        }
+        self.args.workshop.store.apply(changes).await?;
         self.reload().await?;
         self.contract(&reference)
     }
@@ -367,9 +382,7 @@ impl RegistryState {
         }
         let mut contract = Contract::clone(&known.contract);
         contract.state = contract.state.step(to)?;
-        let inventory = self.args.inventory.load_full();
-        let own = inventory.schema(reference.as_str()).map(|known| &known.schema);
-        let body = inventory_store::contract_body(&contract, own);
+        let body = document(&contract);
         let store = &self.args.workshop.store;
         store.put(inventory_store::CONTRACT, reference.as_str(), known.version, body).await?;
         self.reload().await?;

@@ -3,10 +3,16 @@
 //! - **Owns** the four: registry, session_keys, streams, janitor.
 //! - **Born** by [`start`], from `server`, on the core runtime.
 //! - **Spoken to** by nobody; handles go past it.
-//! - **Fails** never by itself; a panic in it stops the node.
+//! - **Fails** never by itself; if it ends all the same, the fatal switch stops the node.
 //! - **Bounded**: restarts back off to one in 10 s.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 
@@ -19,7 +25,7 @@ use super::{
     session_key::KeyWorkshop,
     streams::{StreamsActor, StreamsArgs},
 };
-use crate::{clock::Clock, config::Config, crypto::MasterKey, storage::Storage, telemetry::Meters};
+use crate::{clock::Clock, config::Config, crypto::MasterKey, storage::Storage, telemetry::{FatalSwitch, Meters}};
 
 /// What the actors need from the outside.
 pub struct RootArgs {
@@ -28,6 +34,7 @@ pub struct RootArgs {
     pub master: Arc<MasterKey>,
     pub clock: Clock,
     pub meters: Arc<Meters>,
+    pub fatal: FatalSwitch,
     /// Time between two passes of the janitor.
     pub janitor_every: Duration,
     /// Rings it before its time.
@@ -39,11 +46,13 @@ pub struct Actors {
     pub registry: RegistryHandle,
     pub keys: SessionKeys,
     root: ActorRef<RootMsg>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl Actors {
     /// Stops all actors and waits until they are gone.
     pub async fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
         if self.root.stop_and_wait(None, Some(STOP_DEADLINE)).await.is_err() {
             tracing::warn!("actors did not stop in time");
         }
@@ -66,8 +75,17 @@ pub async fn start(args: RootArgs) -> Result<Actors, SpawnErr> {
         rotate_after_ms: i64::try_from(args.config.keys.rotate_after_s * 1000).unwrap_or(i64::MAX),
     }));
     let plan = Plan { args, registry: registry.clone(), keys: keys.clone() };
-    let (root, _) = Actor::spawn(None, RootActor, plan).await?;
-    Ok(Actors { registry, keys, root })
+    let fatal = plan.args.fatal.clone();
+    let (root, ended) = Actor::spawn(None, RootActor, plan).await?;
+    let stopping = Arc::new(AtomicBool::new(false));
+    let orderly = Arc::clone(&stopping);
+    tokio::spawn(async move {
+        drop(ended.await);
+        if !orderly.load(Ordering::SeqCst) {
+            fatal.trip("the root actor ended");
+        }
+    });
+    Ok(Actors { registry, keys, root, stopping })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use ractor::{
 };
 
 use super::{
-    ask::ask,
+    ask::{AskError, ask},
     epoch_keys::EpochKeys,
     open_keys::{KeyUse, OpenKeys},
     session_key::{KeyReply, KeyRequest, KeyWorkshop, SessionKeyActor, SessionKeyError, SessionKeyMsg},
@@ -66,7 +66,8 @@ impl SessionKeys {
             match ask(&actor, question, RESOLVE_DEADLINE).await {
                 Ok(answer) => return answer,
                 // The actor was passivated between the look-up and the message: ask again.
-                Err(_) => outcome = Err(SessionKeyError::Gone),
+                Err(AskError::Gone) => outcome = Err(SessionKeyError::Gone),
+                Err(AskError::TimedOut(_)) => return Err(SessionKeyError::Gone),
             }
         }
         outcome

@@ -20,14 +20,15 @@ use ractor::{
 };
 
 use super::{
-    Inventory, SessionKeys,
+    Inventory, SessionKeyError, SessionKeys,
     ask::{AskError, ask, respond},
     consent_filter::{ConsentFilterActor, ConsentFilterArgs, ConsentFilterMsg, ProjectedBatch},
     projection::{Projected, Projection, Provisions, Workbench, project, records_of},
 };
 use crate::{
-    domain::{FieldPath, StreamName},
-    storage::{Chunk, EventLog, LogError},
+    crypto::OpenKey,
+    domain::{FieldPath, KeyLink, StreamName, Suite},
+    storage::{Chunk, EventLog, KeyError, LogError},
     telemetry::StreamMeters,
 };
 
@@ -234,8 +235,10 @@ impl StreamState {
     async fn on_ready(&mut self, derived: &StreamName, from: u64) -> Result<(), ActorProcessingErr> {
         let Some(filter) = self.filters.get_mut(derived) else { return Ok(()) };
         filter.waiting_at = Some(from);
+        if from > filter.heading_to {
+            filter.backoff = BACKOFF_MIN;
+        }
         filter.heading_to = from;
-        filter.backoff = BACKOFF_MIN;
         self.serve().await
     }
 
@@ -320,20 +323,20 @@ impl StreamState {
                 continue;
             }
             if !provisions.knows_plan(&head) {
-                let masked = masked_fields(projections, head.contract);
+                let masked = masked_fields(self.filters.values(), head.contract);
                 let plan = inventory.reading_plan(head.schema, head.contract, &masked);
                 if let Err(error) = &plan {
                     tracing::warn!(source = %self.args.name, %error, "events stay out of derived streams");
                 }
                 let pair = (head.schema.to_owned(), head.contract.to_owned());
-                provisions.plans.insert(pair, plan.ok().map(Arc::new));
+                provisions.plans.insert(pair, plan.ok());
             }
             let Some(known) = inventory.contract(head.contract) else { continue };
             let suite = known.contract.suite;
             if let std::collections::hash_map::Entry::Vacant(entry) =
                 provisions.keys.entry((head.key_link, suite))
             {
-                entry.insert(self.args.keys.of_link(head.key_link, suite).await?);
+                entry.insert(key_or_shut(&self.args, head.key_link, suite).await?);
             }
         }
         Ok(())
@@ -347,13 +350,32 @@ impl Recent {
     }
 }
 
-/// All fields that any projection masks in events of `contract`.
-fn masked_fields(projections: &[Arc<Projection>], contract: &str) -> Vec<FieldPath> {
+/// The key of `link`; none when it is gone or damaged: its fields then stay shut and hold nobody up.
+async fn key_or_shut(
+    args: &StreamArgs,
+    link: KeyLink,
+    suite: Suite,
+) -> Result<Option<Arc<OpenKey>>, SessionKeyError> {
+    match args.keys.of_link(link, suite).await {
+        Err(SessionKeyError::Unwrap | SessionKeyError::Store(KeyError::Damaged(_))) => {
+            tracing::error!(source = %args.name, ?link, "a key is damaged: its fields stay sealed");
+            Ok(None)
+        }
+        other => other,
+    }
+}
+
+/// All fields that any filter of the source masks in events of `contract`. Plans are kept over batches, so
+/// they must serve every filter, not only those that stand at this batch.
+fn masked_fields<'a>(filters: impl Iterator<Item = &'a Filter>, contract: &str) -> Vec<FieldPath> {
     let mut fields = Vec::new();
-    for masks in projections.iter().filter_map(|projection| projection.masks.as_ref()) {
+    for masks in filters.filter_map(|filter| filter.derived.projection.masks.as_ref()) {
         for (_, masked) in masks.fields.iter().filter(|(reference, _)| reference.as_str() == contract) {
-            fields
-                .extend(masked.iter().filter(|field| !fields.contains(*field)).cloned().collect::<Vec<_>>());
+            for field in masked {
+                if !fields.contains(field) {
+                    fields.push(field.clone());
+                }
+            }
         }
     }
     fields

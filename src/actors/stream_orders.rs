@@ -1,10 +1,12 @@
 //! What making and deleting a stream takes. Called by `actors::registry`, one order at a time.
 
+use std::sync::Arc;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use super::{
-    Inventory, inventory_store,
+    Inventory, PlanError, inventory_store,
     registry::{ControlError, RegistryWorkshop, document},
 };
 use crate::{
@@ -15,6 +17,7 @@ use crate::{
         mask::MaskConfig,
         stream_definition::{DefinitionError, Derivation, StoredCredential, StreamDefinition},
     },
+    event::EventPlan,
     storage::{AppendError, LogError},
 };
 
@@ -128,6 +131,9 @@ pub(super) async fn create(
     };
     definition.validate().map_err(StreamOrderError::from)?;
     // A log that a crash left behind a deleted stream must not come back under its name.
+    if workshop.store.get(inventory_store::STREAM, name.as_str()).await?.is_some() {
+        return Err(StreamOrderError::Exists.into());
+    }
     workshop.log.delete(&name).await?;
     workshop.log.create(&name).await?;
     workshop.store.put(inventory_store::STREAM, name.as_str(), 0, document(&definition)).await?;
@@ -208,8 +214,10 @@ fn check_masks(inventory: &Inventory, config: &MaskConfig) -> Result<(), StreamO
             .contract(reference.as_str())
             .ok_or_else(|| StreamOrderError::MaskContractUnknown(reference.to_string()))?;
         let schema = contract.contract.schema_ref.as_str();
-        inventory
-            .reading_plan(schema, reference.as_str(), fields)
+        let known = inventory
+            .schema(schema)
+            .ok_or_else(|| StreamOrderError::Mask(PlanError::SchemaUnknown.to_string()))?;
+        EventPlan::compile(Arc::clone(&known.plan), Arc::clone(&contract.contract), fields)
             .map_err(|error| StreamOrderError::Mask(error.to_string()))?;
     }
     Ok(())

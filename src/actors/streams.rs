@@ -134,7 +134,6 @@ impl StreamsState {
             match StreamActor::spawn(me.get_cell(), args).await {
                 Ok(actor) => {
                     self.live.insert(source, actor);
-                    self.backoff = BACKOFF_MIN;
                 }
                 Err(error) => {
                     tracing::error!(%source, %error, "stream cannot start: trying again");

@@ -151,11 +151,12 @@ impl Sending {
         Ok(read?)
     }
 
-    /// Sends one request; again when it was certainly not carried out.
+    /// Sends one request; again when the node was busy or away, under a key that stores it once.
     async fn post(&self, schema: &str, body: &Bytes) -> Result<Verdict, ClientError> {
         let mut tries = 0;
+        let once = uuid::Uuid::new_v4();
         loop {
-            let sent = self.stream.post_events(schema, self.content_type, body.clone(), self.atomic);
+            let sent = self.stream.post_events(schema, self.content_type, body.clone(), self.atomic, once);
             let error = match sent.await {
                 Ok(verdict) => return Ok(verdict),
                 Err(error) if is_retryable(&error) && tries < RETRIES_MAX => error,

@@ -8,6 +8,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior},
 };
+use uuid::Uuid;
 
 use super::{
     client::{Client, ClientError},
@@ -157,7 +158,7 @@ impl Simulation {
             body.push(b'\n');
         }
         self.flights.spawn(async move {
-            let sent = stream.post_events(EXAMPLE_REF, "application/x-ndjson", Bytes::from(body), false);
+            let sent = stream.post_events(EXAMPLE_REF, "application/x-ndjson", Bytes::from(body), false, Uuid::new_v4());
             Landed { events, outcome: sent.await }
         });
     }

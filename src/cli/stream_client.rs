@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use reqwest::{Method, RequestBuilder, Response, header};
 use serde::Deserialize;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{
     client::{Client, ClientError, Problem, classify, is_unauthorized},
@@ -97,7 +98,8 @@ impl StreamClient {
         self.send(build).await.map(drop)
     }
 
-    /// Sends many events in one request. Those accepted are durable when this returns.
+    /// Sends many events in one request. Those accepted are durable when this returns. A request that is
+    /// repeated with the same `once` stores its events once.
     ///
     /// # Errors
     ///
@@ -108,6 +110,7 @@ impl StreamClient {
         content_type: &'static str,
         events: Bytes,
         atomic: bool,
+        once: Uuid,
     ) -> Result<Verdict, ClientError> {
         let mut url = self.client.server.at(&["events"]);
         if atomic {
@@ -117,6 +120,7 @@ impl StreamClient {
             let request = client.bare_request(Method::POST, url.clone()).timeout(EVENTS_DEADLINE);
             request
                 .header("Strm-Schema-Ref", schema)
+                .header("Idempotency-Key", once.simple().to_string())
                 .header(header::CONTENT_TYPE, content_type)
                 .body(events.clone())
         };

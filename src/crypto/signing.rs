@@ -146,10 +146,26 @@ impl SigningKey {
     ///
     /// [`TokenError`]. Not retryable with the same token.
     pub fn verify(&self, token: &str, expected: Expected<'_>, now: Timestamp) -> Result<Claims, TokenError> {
+        let claims = self.verify_expired(token, expected)?;
+        if claims.nbf.saturating_mul(1000) > now.plus_ms(LEEWAY_MS).0 {
+            return Err(TokenError::Refused);
+        }
+        if claims.exp.saturating_mul(1000) <= now.plus_ms(-LEEWAY_MS).0 {
+            return Err(TokenError::Expired);
+        }
+        Ok(claims)
+    }
+
+    /// As [`SigningKey::verify`], at whatever time. For refresh tokens whose client has shown its secret.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::Refused`].
+    pub fn verify_expired(&self, token: &str, expected: Expected<'_>) -> Result<Claims, TokenError> {
         if token.len() > TOKEN_BYTES_MAX || !token.starts_with(&self.header_text) {
             return Err(TokenError::Refused);
         }
-        // Every check on claims is made below: the crate's read the system clock or take several forms.
+        // Claims are checked here and in `verify`: the crate's checks read the system clock.
         let mut signature_only = Validation::new(Algorithm::EdDSA);
         signature_only.required_spec_claims.clear();
         signature_only.validate_exp = false;
@@ -159,14 +175,7 @@ impl SigningKey {
             .claims;
         let meant_for_us =
             claims.iss == expected.iss && claims.aud == expected.aud && claims.typ == expected.kind;
-        let not_yet = claims.nbf.saturating_mul(1000) > now.plus_ms(LEEWAY_MS).0;
-        if !meant_for_us || not_yet {
-            return Err(TokenError::Refused);
-        }
-        if claims.exp.saturating_mul(1000) <= now.plus_ms(-LEEWAY_MS).0 {
-            return Err(TokenError::Expired);
-        }
-        Ok(claims)
+        if meant_for_us { Ok(claims) } else { Err(TokenError::Refused) }
     }
 }
 

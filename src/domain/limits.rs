@@ -50,7 +50,7 @@ pub const MASK_FIELDS_MAX: usize = 256;
 pub const EXPANSION_BYTES: u64 = 1 << 20;
 pub const EXPANSION_FACTOR: u64 = 64;
 /// Bytes of one event body, at most. Positions are kept in 32 bits.
-pub const BODY_BYTES_MAX: usize = 64 << 20;
+pub const BODY_BYTES_MAX: usize = 256 << 20;
 /// Decompressed bytes of one block of an Avro object container.
 pub const CONTAINER_BLOCK_BYTES_MAX: usize = 16 << 20;
 /// Bytes of the metadata of an Avro object container (writer schema included).

@@ -75,6 +75,12 @@ impl Container {
         Container { buffer: Vec::new(), done: 0, header: None, failed: None, block_bytes_max }
     }
 
+    /// Bytes that were pushed and are not unpacked yet.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.buffer.len() - self.done
+    }
+
     /// Takes the next bytes of the file. Call `next_block` until None before pushing more.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.done);

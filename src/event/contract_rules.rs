@@ -11,7 +11,7 @@ use std::{collections::HashMap, sync::Arc};
 use regex::{Regex, RegexBuilder};
 
 use super::{
-    error::ContractError,
+    error::{ContractError, NOT_IN_SCHEMA},
     json_body::Trail,
     meta::META,
     plan::{Field, Layout, Personal, ValueRule},
@@ -21,7 +21,6 @@ use super::{
 use crate::domain::{Contract, FieldPath, Rule, Suite, limits};
 
 const NOT_A_STRING: &str = "must be a string, an optional string or a list of strings";
-const NOT_IN_SCHEMA: &str = "is not in the schema";
 
 /// A checked contract: its fields, its validations, and where the fields are.
 pub(super) struct Rules {

@@ -24,6 +24,17 @@ pub struct ContractError {
     pub rule: String,
 }
 
+impl ContractError {
+    /// Whether the field is missing from the schema, rather than of a type that does not fit.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.rule == NOT_IN_SCHEMA
+    }
+}
+
+/// Rule of a field that a schema does not have.
+pub(super) const NOT_IN_SCHEMA: &str = "is not in the schema";
+
 struct At<'a>(&'a str);
 
 impl fmt::Display for At<'_> {

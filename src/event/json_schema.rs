@@ -84,7 +84,7 @@ impl JsonShape {
         for segment in path {
             at = match property(&self.document, at, segment) {
                 Some(next) => next,
-                None => return Err("is not in the schema"),
+                None => return Err(super::error::NOT_IN_SCHEMA),
             };
             at = self.enter(at, &mut repeats)?;
         }

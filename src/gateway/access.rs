@@ -90,21 +90,24 @@ impl Access {
     /// [`AccessError::CredentialsWrong`] or [`AccessError::TooManyFailures`].
     pub fn log_in(&self, client_id: &str, client_secret: &str) -> Result<Grant, AccessError> {
         let stream = self.check_secret(client_id, client_secret)?;
-        Ok(self.grant(client_id, &stream, None))
+        Ok(self.grant(client_id, &stream))
     }
 
-    /// New tokens for a refresh token, which stays good.
+    /// New tokens for a refresh token, which stays good. An expired one does too: the client has just
+    /// shown its secret, and the original's Rust driver keeps its first refresh token for ever.
     ///
     /// # Errors
     ///
     /// As [`Access::log_in`], or [`AccessError::RefreshInvalid`].
     pub fn refresh(&self, client_id: &str, client_secret: &str, token: &str) -> Result<Grant, AccessError> {
         let stream = self.check_secret(client_id, client_secret)?;
-        let claims = self.verify(token, TokenKind::Refresh).map_err(|_| AccessError::RefreshInvalid)?;
+        let expected = Expected { iss: &self.0.tokens.issuer, aud: AUDIENCE, kind: TokenKind::Refresh };
+        let claims =
+            self.0.signing.verify_expired(token, expected).map_err(|_| AccessError::RefreshInvalid)?;
         if claims.client_id != client_id {
             return Err(AccessError::RefreshInvalid);
         }
-        Ok(self.grant(client_id, &stream, Some(token)))
+        Ok(self.grant(client_id, &stream))
     }
 
     /// Who sent the request with this `Authorization` header.
@@ -150,17 +153,15 @@ impl Access {
         let right = verify_secret(client_secret, &hash.unwrap_or([0; 32]));
         match stream {
             Some(stream) if right && hash.is_some() => Ok(Arc::clone(stream)),
-            _ => Err(self.count_failure(client_id)),
+            // Names that nobody has share one count, so that inventing them costs no memory.
+            Some(_) => Err(self.count_failure(client_id)),
+            None => Err(self.count_failure(UNKNOWN_CLIENTS)),
         }
     }
 
     fn count_failure(&self, client_id: &str) -> AccessError {
         let minute = self.0.clock.steady().0 / 60_000;
-        if self.0.failures.len() > FAILURES_REMEMBERED {
-            self.0.failures.retain(|_, (at, _)| *at == minute);
-        }
-        let name: Box<str> = client_id.chars().take(100).collect();
-        let mut entry = self.0.failures.entry(name).or_insert((minute, 0));
+        let mut entry = self.0.failures.entry(client_id.into()).or_insert((minute, 0));
         if entry.0 != minute {
             *entry = (minute, 0);
         }
@@ -172,8 +173,8 @@ impl Access {
         }
     }
 
-    fn verify(&self, token: &str, kind: TokenKind) -> Result<Claims, AccessError> {
-        let expected = Expected { iss: &self.0.tokens.issuer, aud: AUDIENCE, kind };
+    fn verify(&self, token: &str) -> Result<Claims, AccessError> {
+        let expected = Expected { iss: &self.0.tokens.issuer, aud: AUDIENCE, kind: TokenKind::Bearer };
         self.0.signing.verify(token, expected, self.0.clock.now()).map_err(|error| match error {
             TokenError::Expired => AccessError::TokenExpired,
             TokenError::Refused => AccessError::TokenInvalid,
@@ -181,7 +182,7 @@ impl Access {
     }
 
     fn verify_and_remember(&self, token: &str) -> Result<(Arc<str>, i64), AccessError> {
-        let claims = self.verify(token, TokenKind::Bearer)?;
+        let claims = self.verify(token)?;
         let found = (Arc::from(claims.client_id.as_str()), claims.exp.saturating_mul(1000));
         VERIFIED.with_borrow_mut(|verified| {
             if verified.len() >= TOKENS_REMEMBERED {
@@ -192,13 +193,13 @@ impl Access {
         Ok(found)
     }
 
-    fn grant(&self, client_id: &str, stream: &KnownStream, refresh: Option<&str>) -> Grant {
+    fn grant(&self, client_id: &str, stream: &KnownStream) -> Grant {
         let now = self.0.clock.now();
         let (access_s, refresh_s) = (self.0.tokens.access_s, self.0.tokens.refresh_s);
         let sign = |kind, lifetime_s| self.sign(client_id, stream, kind, now, lifetime_s);
         Grant {
             access_token: sign(TokenKind::Bearer, access_s),
-            refresh_token: refresh.map_or_else(|| sign(TokenKind::Refresh, refresh_s), str::to_owned),
+            refresh_token: sign(TokenKind::Refresh, refresh_s),
             expires_in_s: access_s,
             expires_at_s: now.0 / 1000 + i64::try_from(access_s).unwrap_or(i64::MAX),
             refresh_expires_in_s: refresh_s,
@@ -236,4 +237,4 @@ fn bearer(authorization: Option<&str>) -> Option<&str> {
 
 const AUDIENCE: &str = "sluice";
 const TOKENS_REMEMBERED: usize = 10_000;
-const FAILURES_REMEMBERED: usize = 10_000;
+const UNKNOWN_CLIENTS: &str = "";

@@ -78,6 +78,8 @@ pub struct BatchBody {
     /// Sealed events of an atomic request, kept until its end.
     kept: RecordBatch,
     report: BatchReport,
+    /// Roughly what `report` holds.
+    refused_bytes: usize,
 }
 
 enum Input {
@@ -124,6 +126,7 @@ impl BatchBody {
             seen: 0,
             kept: RecordBatch::default(),
             report: BatchReport::default(),
+            refused_bytes: 0,
         }
     }
 
@@ -167,6 +170,22 @@ impl BatchBody {
             self.store_atomically().await?;
         }
         Ok(self.report)
+    }
+
+    /// Events stored so far.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.report.accepted
+    }
+
+    /// Bytes of the body that are held and not yet stored, with what the report will say.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let input = match &self.input {
+            Input::Lines { partial, .. } => partial.len(),
+            Input::Container(container) => container.held_bytes(),
+        };
+        input + self.group.bytes.len() + self.kept.bytes().len() + self.refused_bytes
     }
 
     fn check_target(&self) -> Result<(), BatchStop> {
@@ -267,6 +286,11 @@ impl BatchBody {
     }
 
     fn refuse(&mut self, index: u64, refusal: Refusal) -> Result<(), BatchStop> {
+        let value = match &refusal {
+            Refusal::Violation(violation) => violation.value.as_ref().map_or(0, String::len),
+            _ => 0,
+        };
+        self.refused_bytes += std::mem::size_of::<RefusedEvent>() + value;
         self.report.refused.push(RefusedEvent { index, refusal });
         if self.report.refused.len() > REFUSED_MAX {
             return Err(BatchStop::TooManyRefused(std::mem::take(&mut self.report)));
@@ -293,11 +317,9 @@ impl BatchBody {
             self.kept.extend(&batch);
             return Ok(());
         }
-        let stored = u64::from(batch.count());
-        let once = self.once.as_deref().map(|key| self.intake.once_key(&self.stream, key, self.groups));
+        let part = format!("group {}", self.groups);
         self.groups += 1;
-        self.intake.append(&self.stream, batch, once).await.map_err(|refusal| self.stop(refusal))?;
-        self.report.accepted += stored;
+        self.report.accepted += self.append(batch, &part).await?;
         Ok(())
     }
 
@@ -347,11 +369,13 @@ impl BatchBody {
             return Ok(());
         }
         let kept = std::mem::take(&mut self.kept);
-        let stored = u64::from(kept.count());
-        let once = self.once.as_deref().map(|key| self.intake.once_key(&self.stream, key, 0));
-        self.intake.append(&self.stream, kept, once).await.map_err(|refusal| self.stop(refusal))?;
-        self.report.accepted = stored;
+        self.report.accepted = self.append(kept, "atomic").await?;
         Ok(())
+    }
+
+    async fn append(&self, batch: RecordBatch, part: &str) -> Result<u64, BatchStop> {
+        let once = self.once.as_deref().map(|key| self.intake.once_key(&self.stream, part, key));
+        self.intake.append(&self.stream, batch, once).await.map_err(|refusal| self.stop(refusal))
     }
 }
 

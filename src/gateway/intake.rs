@@ -104,8 +104,8 @@ impl Intake {
                 self.seal(&checked, &key, event, tape, sealer, &mut batch)
             })?;
         }
-        let once = once.map(|key| self.once_key(stream, key, 0));
-        self.append(stream, batch, once).await
+        let once = once.map(|key| self.once_key(stream, "event", key));
+        self.append(stream, batch, once).await.map(drop)
     }
 
     /// Decodes and checks one event into `tape`.
@@ -196,22 +196,25 @@ impl Intake {
         Ok(())
     }
 
-    /// Appends packed events. See [`batch`].
+    /// Appends packed events; returns how many are stored. See [`batch`].
     pub(super) async fn append(
         &self,
         stream: &KnownStream,
         records: RecordBatch,
         once: Option<OnceKey>,
-    ) -> Result<(), Refusal> {
-        if records.count() > 0 {
-            let options = AppendOptions { once, ..AppendOptions::default() };
-            self.0.log.append(&stream.definition.name, records, options).await?;
+    ) -> Result<u64, Refusal> {
+        let count = u64::from(records.count());
+        if count == 0 {
+            return Ok(0);
         }
-        Ok(())
+        let options = AppendOptions { once, ..AppendOptions::default() };
+        let appended = self.0.log.append(&stream.definition.name, records, options).await?;
+        // What an earlier try stored under the same key stands, even where this one would store more.
+        Ok(if appended.duplicate { appended.end - appended.first_seq } else { count })
     }
 
-    /// Binds a client's idempotency key to the stream and to the `part` of a batch.
-    pub(super) fn once_key(&self, stream: &KnownStream, key: &str, part: u64) -> OnceKey {
+    /// Binds an idempotency key to the stream and to the `part` of a request it stands for.
+    pub(super) fn once_key(&self, stream: &KnownStream, part: &str, key: &str) -> OnceKey {
         let text = format!("{part}/{key}");
         OnceKey(self.0.fingerprints.idempotency(&stream.definition.name, text.as_bytes()).0)
     }

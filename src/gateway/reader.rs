@@ -173,12 +173,12 @@ impl LogReader {
             Some(plan) => plan.clone(),
             None => {
                 let plan = self.inventory.load().reading_plan(head.schema, head.contract, &[]);
-                let plan = plan.ok().map(Arc::new);
+                let plan = plan.ok().map(|reading| reading.plan);
                 self.plans.insert(pair, plan.clone());
                 plan
             }
         }?;
-        plan.decode(record.body, head.serialization, &mut self.tape).ok()?;
+        plan.decode_stored(record.body, head.serialization, &mut self.tape).ok()?;
         let mut json = Vec::with_capacity(record.body.len() * 2);
         plan.encode(record.body, &self.tape, None, &[], Form::Json, &mut json);
         Some(json.into())

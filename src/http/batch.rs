@@ -1,9 +1,11 @@
 //! `POST /events`: many events in one request, one verdict for each that was refused.
 
+use std::time::Instant;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::AUTHORIZATION,
-    web::{Data, Payload, Query},
+    web::{Bytes, Data, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
 
@@ -52,20 +54,20 @@ pub(super) async fn events(
     let schema = schema_ref(headers)?.to_owned();
     let once = idempotency_key(headers)?.map(str::to_owned);
     let mut body = Body::open(&request, payload, &doors, doors.limits.batch_bytes_max)?;
-    let Some(first) = body.next().await? else { return Err(ApiError::BatchEmpty) };
-    let format = if first.starts_with(b"Obj") { BatchFormat::Container } else { BatchFormat::Ndjson };
+    let Some(first) = first_bytes(&mut body).await? else { return Err(ApiError::BatchEmpty) };
+    let format = if first.starts_with(b"Obj\x01") { BatchFormat::Container } else { BatchFormat::Ndjson };
     let stream = std::sync::Arc::clone(&caller.stream);
     let mut batch = doors.intake.batch(stream, schema, format, query.atomic, once);
     let mut next = Some(first);
     let mut bytes = 0;
     while let Some(chunk) = next {
         bytes += chunk.len() as u64;
+        let begun = Instant::now();
         batch.push(&chunk).await.map_err(|stop| stopped(&doors, &caller, stop))?;
-        // An atomic batch keeps its events until the end, and keeps their admission too.
-        if !query.atomic {
-            body.worked_off();
-        }
-        next = body.next().await?;
+        let accepted = batch.accepted();
+        let cut = |cause| stopped_by(&doors, &caller, accepted, cause);
+        body.worked_off(batch.held_bytes(), begun.elapsed()).map_err(cut)?;
+        next = body.next().await.map_err(cut)?;
     }
     let report = batch.finish().await.map_err(|stop| stopped(&doors, &caller, stop))?;
     let meters = doors.meters.stream(&caller.stream.definition.name);
@@ -79,24 +81,40 @@ pub(super) async fn events(
     Ok(HttpResponse::Ok().json(verdicts))
 }
 
-fn stopped(doors: &Doors, caller: &Caller, stop: BatchStop) -> ApiError {
-    if let BatchStop::Refused { accepted, .. } | BatchStop::Container { accepted, .. } = &stop {
-        doors.meters.stream(&caller.stream.definition.name).accepted.increment(*accepted);
+/// Enough of the body to tell its format, however the network cut it.
+async fn first_bytes(body: &mut Body) -> Result<Option<Bytes>, ApiError> {
+    let Some(mut first) = body.next().await? else { return Ok(None) };
+    while first.len() < CONTAINER_MAGIC_BYTES {
+        let Some(more) = body.next().await? else { break };
+        first = [first, more].concat().into();
     }
+    Ok(Some(first))
+}
+
+fn stopped(doors: &Doors, caller: &Caller, stop: BatchStop) -> ApiError {
     match stop {
         BatchStop::TooManyRefused(report) => {
+            count_accepted(doors, caller, report.accepted);
             ApiError::BatchRefused { verdicts: Box::new(verdicts(doors, caller, report)) }
         }
-        BatchStop::Refused { accepted, refusal } => {
-            ApiError::BatchStopped { accepted, cause: Box::new(ApiError::from(refusal)) }
-        }
+        BatchStop::Refused { accepted, refusal } => stopped_by(doors, caller, accepted, refusal.into()),
         BatchStop::Container { accepted, source } => {
-            ApiError::BatchStopped { accepted, cause: Box::new(ApiError::Container(source)) }
+            stopped_by(doors, caller, accepted, ApiError::Container(source))
         }
         BatchStop::OtherSchema { accepted } => {
-            ApiError::BatchStopped { accepted, cause: Box::new(ApiError::ContainerSchema) }
+            stopped_by(doors, caller, accepted, ApiError::ContainerSchema)
         }
     }
+}
+
+/// What ended a batch before its body did. Where events were stored before, the answer says how many.
+fn stopped_by(doors: &Doors, caller: &Caller, accepted: u64, cause: ApiError) -> ApiError {
+    count_accepted(doors, caller, accepted);
+    if accepted == 0 { cause } else { ApiError::BatchStopped { accepted, cause: Box::new(cause) } }
+}
+
+fn count_accepted(doors: &Doors, caller: &Caller, accepted: u64) {
+    doors.meters.stream(&caller.stream.definition.name).accepted.increment(accepted);
 }
 
 fn verdicts(doors: &Doors, caller: &Caller, report: BatchReport) -> Verdicts {
@@ -107,3 +125,5 @@ fn verdicts(doors: &Doors, caller: &Caller, report: BatchReport) -> Verdicts {
     };
     Verdicts { accepted: report.accepted, refused: report.refused.into_iter().map(verdict).collect() }
 }
+
+const CONTAINER_MAGIC_BYTES: usize = 4;

@@ -100,9 +100,12 @@ impl Body {
         }
     }
 
-    /// Says that the bytes handed out so far are worked off.
-    pub(super) fn worked_off(&mut self) {
+    /// Says that of the bytes handed out so far only `held` are still held, and that `working` was spent on
+    /// them: the client's deadline does not count the time it waited for us.
+    pub(super) fn worked_off(&mut self, held: usize, working: Duration) -> Result<(), ApiError> {
+        self.deadline += working;
         self.admitted.release();
+        self.admitted.hold(held)
     }
 
     fn end(&mut self) -> Result<Option<Bytes>, ApiError> {

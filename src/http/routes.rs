@@ -10,7 +10,9 @@ use super::{ApiError, batch, contracts, egress, health, ingest, streams, token};
 /// Adds all routes to an app whose data holds the doors.
 pub fn routes(app: &mut ServiceConfig) {
     let realm = "/auth/realms/streams/protocol/openid-connect";
-    app
+    let query = web::QueryConfig::default()
+        .error_handler(|_, _| ApiError::Parameter("of the query: unknown, or of the wrong type").into());
+    app.app_data(query)
         // The original's.
         .service(resource("/event").route(post().to(ingest::event)).default_service(web::to(method)))
         .service(

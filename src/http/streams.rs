@@ -157,15 +157,20 @@ pub(super) fn demand_admin(request: &HttpRequest, doors: &Doors) -> Result<(), A
     if doors.access.is_admin(authorization) { Ok(()) } else { Err(ApiError::NotAdmin) }
 }
 
-/// Reads a JSON document of the control plane. What serde says of it names fields and positions; a quoted
-/// value is one that an operator typed.
+/// Reads a JSON document of the control plane.
 pub(super) async fn document<T: DeserializeOwned>(
     request: &HttpRequest,
     payload: Payload,
     doors: &Doors,
 ) -> Result<T, ApiError> {
     let body = Body::open(request, payload, doors, 4 * limits::DOCUMENT_BYTES_MAX)?.whole().await?;
-    serde_json::from_slice(&body.bytes).map_err(|error| ApiError::BodyInvalid(error.to_string()))
+    serde_json::from_slice(&body.bytes).map_err(|error| {
+        // serde quotes a value it did not like, and that may be a secret; names of fields it may quote.
+        let said = error.to_string();
+        let quotes = ["invalid type", "invalid value", "unknown variant"].iter().any(|s| said.starts_with(s));
+        let kind = if quotes { "a field has the wrong type" } else { said.split(" at line").next().unwrap_or("") };
+        ApiError::BodyInvalid(format!("{kind}, line {} column {}", error.line(), error.column()))
+    })
 }
 
 fn new_stream(wanted: StreamRequest) -> Result<NewStream, ApiError> {

@@ -120,9 +120,12 @@ async fn load_admin(registry: &dyn Registry, file: &Path) -> anyhow::Result<([u8
 /// Writes `text` to `path` for this user only, durable when it returns.
 fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let unfinished = path.with_extension("unfinished");
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
+        std::fs::rename(&unfinished, path)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     };

@@ -56,7 +56,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     start_logging(&config.log)?;
     process::harden();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let server = Server::start(config, Clock::system()).await?;
         tracing::info!(address = %server.addr, token_file = %server.token_file.display(), "ready");
         let reason = tokio::select! {
@@ -72,7 +72,10 @@ pub fn run(config: Config) -> anyhow::Result<()> {
             // What is acknowledged is durable, and what failed must not be tried again.
             Some(reason) => Err(anyhow::anyhow!("the node had to stop: {reason}")),
         }
-    })
+    });
+    // Reads that hang on a failed disk must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
 }
 
 impl Server {
@@ -95,6 +98,7 @@ impl Server {
             master: Arc::clone(&identity.master),
             clock: clock.clone(),
             meters: Arc::clone(&meters),
+            fatal: fatal.clone(),
             janitor_every: JANITOR_EVERY,
             janitor_bell: Arc::clone(&janitor),
         };
