@@ -18,6 +18,8 @@ use super::{ApiError, Doors, admission::Admitted};
 /// A body as it arrives: unpacked, admitted, and over by its deadline.
 pub(super) struct Body {
     payload: Payload,
+    /// Arrived, not yet unpacked.
+    packed: Bytes,
     unpack: Unpack,
     admitted: Admitted,
     reserved: Admitted,
@@ -51,6 +53,7 @@ impl Body {
         }
         Ok(Body {
             payload,
+            packed: Bytes::new(),
             unpack: Unpack::of(request)?,
             admitted: doors.admission.enter(),
             reserved: doors.admission.enter(),
@@ -89,13 +92,13 @@ impl Body {
             if Instant::now() >= self.deadline {
                 return Err(ApiError::BodyTooSlow);
             }
-            let chunk = {
+            if self.packed.is_empty() {
                 let mut payload = pin!(&mut self.payload);
-                timeout_at(self.deadline, payload.next()).await.map_err(|_| ApiError::BodyTooSlow)?
-            };
-            let Some(chunk) = chunk else { return self.end() };
-            let chunk = chunk.map_err(|_| ApiError::BodyCutOff)?;
-            let bytes = self.unpack.take(chunk, self.left)?;
+                let chunk = timeout_at(self.deadline, payload.next()).await;
+                let Some(chunk) = chunk.map_err(|_| ApiError::BodyTooSlow)? else { return self.end() };
+                self.packed = chunk.map_err(|_| ApiError::BodyCutOff)?;
+            }
+            let bytes = self.unpack.take(&mut self.packed, self.left)?;
             self.left = self.left.checked_sub(bytes.len()).ok_or(ApiError::BodyTooLarge)?;
             self.admitted.hold(bytes.len())?;
             if !bytes.is_empty() {
@@ -146,11 +149,14 @@ impl Unpack {
         }
     }
 
-    fn take(&mut self, chunk: Bytes, left: usize) -> Result<Bytes, ApiError> {
-        let Unpack::Gzip(decoder) = self else { return Ok(chunk) };
+    /// Unpacks from the front of `waiting` until there is a piece: a chunk of the network may hold a
+    /// hundred megabytes, and they must be admitted before they exist.
+    fn take(&mut self, waiting: &mut Bytes, left: usize) -> Result<Bytes, ApiError> {
+        let Unpack::Gzip(decoder) = self else { return Ok(std::mem::take(waiting)) };
         let mut out = Vec::new();
-        for packed in chunk.chunks(GZIP_SLICE) {
-            decoder.write_all(packed).map_err(|_| ApiError::BodyBadlyPacked)?;
+        while !waiting.is_empty() && out.len() < PIECE {
+            let packed = waiting.split_to(GZIP_SLICE.min(waiting.len()));
+            decoder.write_all(&packed).map_err(|_| ApiError::BodyBadlyPacked)?;
             out.append(decoder.get_mut());
             if out.len() > left {
                 return Err(ApiError::BodyTooLarge);
@@ -168,5 +174,7 @@ impl Unpack {
 
 /// A body's deadline is put off by the time we worked on it, up to this many times.
 const PATIENCE: u64 = 4;
+/// Unpacked bytes that are handed on together, about.
+const PIECE: usize = 256 << 10;
 /// Packed bytes unpacked at a time: deflate makes at most 1,032 bytes of one.
 const GZIP_SLICE: usize = 1024;
