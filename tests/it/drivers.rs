@@ -14,9 +14,10 @@ const EVENTS: usize = 500;
 /// What the driver's demo package sends: another schema than its contract's own.
 const DEMO_SCHEMA: &str = "strmprivacy/demo/1.0.2";
 const DEMO_CONTRACT: &str = "strmprivacy/example/1.3.0";
-const VISIT: &str = "acme/visit/1.0.0";
+pub const VISIT: &str = "acme/visit/1.0.0";
 
-fn visit_schema() -> Value {
+/// A JSON Schema with the fields of the example event.
+pub fn visit_schema() -> Value {
     let text = json!({"type": "string"});
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

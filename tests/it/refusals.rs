@@ -14,9 +14,12 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::harness::{
-    Answer, Api, ChildNode, EXAMPLE, Node, Stream, TOKEN_PATH, avro, avro_long, avro_text, canary, event,
-    planted,
+use crate::{
+    drivers::{VISIT, visit_schema},
+    harness::{
+        Answer, Api, ChildNode, EXAMPLE, Node, Stream, TOKEN_PATH, avro, avro_long, avro_text, canary, event,
+        planted,
+    },
 };
 
 const CLICKSTREAM: &str = "strmprivacy/clickstream/1.0.0";
@@ -168,6 +171,38 @@ async fn json_events_that_do_not_follow_their_schema_are_refused() {
     ];
     target.refuses_all("application/json", rows).await;
     assert_eq!(target.stream.post(&good).await.status, 204, "and a good one is still taken");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_do_not_follow_their_json_schema_are_refused() {
+    let node = ChildNode::start(&[]).await;
+    let contract = json!({"keyField": "consistentValue", "piiFields": {
+        "uniqueIdentifier": 1, "consistentValue": 2, "someSensitiveValue": 3,
+    }});
+    node.activate_contract(VISIT, Some(&visit_schema()), &contract).await;
+    let stream = node.create_stream("visits").await;
+    let good = with(&planted(&node.canary, &[1]), |e| e["strmMeta"]["eventContractRef"] = json!(VISIT));
+    let good: Value = serde_json::from_str(&good).unwrap();
+    let deep = format!("{}1{}", "{\"a\":".repeat(10_000), "}".repeat(10_000));
+    let person = node.canary.plant();
+    let rows = [
+        ("json_too_deep", good.to_string().replace("\"not-sensitive\"", &deep)),
+        (
+            "json_duplicate_key",
+            good.to_string().replace("\"uniqueIdentifier\"", "\"uniqueIdentifier\":null,\"uniqueIdentifier\""),
+        ),
+        ("key_field_empty", with(&good, |e| e["consistentValue"] = json!(""))),
+        ("schema_mismatch", with(&good, |e| e["someSensitiveValue"] = json!([person]))),
+        ("schema_mismatch", with(&good, |e| e[&person] = json!(1))),
+        ("schema_mismatch", with(&good, |e| drop(e.as_object_mut().unwrap().remove("consistentValue")))),
+        ("schema_mismatch", with(&good, |e| e["strmMeta"]["consentLevels"] = json!(["1"]))),
+    ];
+    for (code, body) in rows {
+        let answer = stream.post_as(VISIT, body, &[]).await;
+        assert_eq!((answer.status, answer.code().as_str()), (400, code), "{}", answer.text());
+    }
+    assert_eq!(stream.read().await.len(), 0);
+    assert_eq!(stream.post_as(VISIT, good.to_string(), &[]).await.status, 204);
 }
 
 #[tokio::test(flavor = "multi_thread")]
