@@ -87,10 +87,11 @@ impl Clock {
     }
 
     /// Lets `ms` milliseconds pass on a manual clock. A system clock ignores it.
-    pub fn turn(&self, ms: u32) {
+    pub fn turn(&self, ms: impl Into<i64>) {
+        let ms = ms.into();
         if let Source::Manual { wall, passed, .. } = &*self.0 {
-            wall.fetch_add(i64::from(ms), Ordering::SeqCst);
-            passed.fetch_add(i64::from(ms), Ordering::SeqCst);
+            wall.fetch_add(ms, Ordering::SeqCst);
+            passed.fetch_add(ms, Ordering::SeqCst);
         }
     }
 

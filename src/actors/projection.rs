@@ -144,9 +144,9 @@ fn project_record(
 ) {
     let head = &record.head;
     let reading = provisions.plan(head);
-    let decoded = reading.map(|reading| &*reading.plan).filter(|plan| {
-        plan.decode_stored(record.body, head.serialization, &mut bench.tape).is_ok()
-    });
+    let decoded = reading
+        .map(|reading| &*reading.plan)
+        .filter(|plan| plan.decode_stored(record.body, head.serialization, &mut bench.tape).is_ok());
     let (Some(plan), Some(reading)) = (decoded, reading) else {
         bench.wanted.iter().for_each(|at| results[*at].unreadable += 1);
         return;

@@ -25,7 +25,13 @@ use super::{
     session_key::KeyWorkshop,
     streams::{StreamsActor, StreamsArgs},
 };
-use crate::{clock::Clock, config::Config, crypto::MasterKey, storage::Storage, telemetry::{FatalSwitch, Meters}};
+use crate::{
+    clock::Clock,
+    config::Config,
+    crypto::MasterKey,
+    storage::Storage,
+    telemetry::{FatalSwitch, Meters},
+};
 
 /// What the actors need from the outside.
 pub struct RootArgs {

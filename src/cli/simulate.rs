@@ -158,7 +158,13 @@ impl Simulation {
             body.push(b'\n');
         }
         self.flights.spawn(async move {
-            let sent = stream.post_events(EXAMPLE_REF, "application/x-ndjson", Bytes::from(body), false, Uuid::new_v4());
+            let sent = stream.post_events(
+                EXAMPLE_REF,
+                "application/x-ndjson",
+                Bytes::from(body),
+                false,
+                Uuid::new_v4(),
+            );
             Landed { events, outcome: sent.await }
         });
     }

@@ -47,11 +47,11 @@ pub const MASK_CONTRACTS_MAX: usize = 64;
 pub const MASK_FIELDS_MAX: usize = 256;
 /// What decoding may add to a body (absent fields written as null, enum symbols, items without bytes of
 /// their own): at most this many bytes, plus `EXPANSION_FACTOR` for every byte of the body.
-pub const EXPANSION_BYTES: u64 = 1 << 20;
+pub const EXPANSION_BYTES: u64 = 64 << 10;
 pub const EXPANSION_FACTOR: u64 = 64;
 /// Bytes of one event body, at most. Positions are kept in 32 bits.
 pub const BODY_BYTES_MAX: usize = 256 << 20;
 /// Decompressed bytes of one block of an Avro object container.
 pub const CONTAINER_BLOCK_BYTES_MAX: usize = 16 << 20;
 /// Bytes of the metadata of an Avro object container (writer schema included).
-pub const CONTAINER_HEADER_BYTES_MAX: usize = 2 << 20;
+pub const CONTAINER_HEADER_BYTES_MAX: usize = 256 << 10;

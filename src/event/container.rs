@@ -17,6 +17,8 @@ use crate::domain::limits;
 
 const MAGIC: &[u8] = b"Obj\x01";
 const SYNC_BYTES: usize = 16;
+/// Largest zstd window that is allocated: 8 MiB, the most the format asks every decoder to support.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// Two numbers of at most 10 bytes.
 const BLOCK_HEAD_BYTES_MAX: usize = 20;
 
@@ -64,6 +66,8 @@ pub struct Container {
     done: usize,
     header: Option<Header>,
     failed: Option<ContainerError>,
+    /// Bytes of the header when it was last looked at.
+    header_tried: usize,
     block_bytes_max: usize,
 }
 
@@ -72,7 +76,19 @@ impl Container {
     /// (default `limits::CONTAINER_BLOCK_BYTES_MAX`).
     #[must_use]
     pub fn new(block_bytes_max: usize) -> Container {
-        Container { buffer: Vec::new(), done: 0, header: None, failed: None, block_bytes_max }
+        Container {
+            buffer: Vec::new(),
+            done: 0,
+            header: None,
+            header_tried: 0,
+            failed: None,
+            block_bytes_max,
+        }
+    }
+
+    /// Says that no more bytes come: a header that waits for more is looked at once again.
+    pub fn end(&mut self) {
+        self.header_tried = 0;
     }
 
     /// Bytes that were pushed and are not unpacked yet.
@@ -122,6 +138,11 @@ impl Container {
     fn step(&mut self) -> Result<Option<Block>, ContainerError> {
         if self.header.is_none() {
             let rest = &self.buffer[self.done..];
+            // A header is read from its start each time, so only when there is twice as much of it.
+            if rest.len() < self.header_tried * 2 && rest.len() <= limits::CONTAINER_HEADER_BYTES_MAX {
+                return Ok(None);
+            }
+            self.header_tried = rest.len();
             match read_header(rest)? {
                 Some((header, length)) => {
                     self.header = Some(header);
@@ -230,8 +251,9 @@ fn unpack(codec: Codec, data: &[u8], limit: usize) -> Result<Vec<u8>, ContainerE
         Codec::Null => Ok(data.to_vec()),
         Codec::Deflate => read_bounded(flate2::read::DeflateDecoder::new(data), limit),
         Codec::Zstandard => {
-            let decoder =
+            let mut decoder =
                 zstd::stream::read::Decoder::with_buffer(data).map_err(|_| ContainerError::Block)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(|_| ContainerError::Block)?;
             read_bounded(decoder, limit)
         }
         Codec::Snappy => {

@@ -263,7 +263,7 @@ impl EventPlan {
                     schema: self.schema.reference().clone(),
                     rule: rule.pattern.clone(),
                     personal: field.personal.is_some(),
-                    value: (!secret).then(|| value.to_owned()),
+                    value: (!secret).then(|| value.chars().take(SHOWN_CHARS_MAX).collect()),
                 });
             }
         }
@@ -304,6 +304,9 @@ impl EventPlan {
         }
     }
 }
+
+/// Characters of a value that a refusal shows.
+const SHOWN_CHARS_MAX: usize = 200;
 
 fn check_length(body: &[u8]) -> Result<(), DecodeError> {
     if body.len() > limits::BODY_BYTES_MAX {

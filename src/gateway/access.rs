@@ -3,7 +3,12 @@
 //! A token is verified once per worker thread and remembered; every request still looks its client up in
 //! the inventory, so that credentials stop working the moment they are removed.
 
-use std::{cell::RefCell, collections::HashMap, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, hash_map::RandomState},
+    hash::BuildHasher,
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -26,7 +31,8 @@ struct Inner {
     admin_hash: [u8; 32],
     tokens: Tokens,
     clock: Clock,
-    failures: DashMap<Box<str>, (i64, u32)>,
+    failures: DashMap<u64, (i64, u32)>,
+    hasher: RandomState,
 }
 
 /// Who sent a request.
@@ -65,9 +71,12 @@ pub enum AccessError {
     TooManyFailures,
 }
 
+/// What is remembered of a verified token: client id, and expiry in milliseconds.
+type Verified = (Arc<str>, i64);
+
 thread_local! {
-    /// Verified tokens of this worker: client id and expiry, milliseconds.
-    static VERIFIED: RefCell<HashMap<Box<str>, (Arc<str>, i64)>> = RefCell::default();
+    /// Verified tokens of this worker.
+    static VERIFIED: RefCell<HashMap<Box<str>, Verified>> = RefCell::default();
 }
 
 impl Access {
@@ -80,7 +89,15 @@ impl Access {
         tokens: Tokens,
         clock: Clock,
     ) -> Access {
-        Access(Arc::new(Inner { inventory, signing, admin_hash, tokens, clock, failures: DashMap::new() }))
+        Access(Arc::new(Inner {
+            inventory,
+            signing,
+            admin_hash,
+            tokens,
+            clock,
+            failures: DashMap::new(),
+            hasher: RandomState::new(),
+        }))
     }
 
     /// Tokens for the stream whose credentials these are.
@@ -131,6 +148,12 @@ impl Access {
         Ok(Caller { client_id, stream })
     }
 
+    /// Whether a caller that was let in would still be, for connections that outlive their request.
+    #[must_use]
+    pub fn still_admits(&self, caller: &Caller) -> bool {
+        self.0.inventory.load().client(&caller.client_id).is_some()
+    }
+
     /// Whether this `Authorization` header holds the operator's token.
     #[must_use]
     pub fn is_admin(&self, authorization: Option<&str>) -> bool {
@@ -153,15 +176,16 @@ impl Access {
         let right = verify_secret(client_secret, &hash.unwrap_or([0; 32]));
         match stream {
             Some(stream) if right && hash.is_some() => Ok(Arc::clone(stream)),
-            // Names that nobody has share one count, so that inventing them costs no memory.
-            Some(_) => Err(self.count_failure(client_id)),
-            None => Err(self.count_failure(UNKNOWN_CLIENTS)),
+            _ => Err(self.count_failure(client_id)),
         }
     }
 
+    /// Counts in one of a fixed number of places, chosen by the name whether there is such a client or not:
+    /// inventing names costs no memory, and the answer tells nobody which names exist.
     fn count_failure(&self, client_id: &str) -> AccessError {
         let minute = self.0.clock.steady().0 / 60_000;
-        let mut entry = self.0.failures.entry(client_id.into()).or_insert((minute, 0));
+        let place = self.0.hasher.hash_one(client_id) % FAILURE_PLACES;
+        let mut entry = self.0.failures.entry(place).or_insert((minute, 0));
         if entry.0 != minute {
             *entry = (minute, 0);
         }
@@ -181,7 +205,7 @@ impl Access {
         })
     }
 
-    fn verify_and_remember(&self, token: &str) -> Result<(Arc<str>, i64), AccessError> {
+    fn verify_and_remember(&self, token: &str) -> Result<Verified, AccessError> {
         let claims = self.verify(token)?;
         let found = (Arc::from(claims.client_id.as_str()), claims.exp.saturating_mul(1000));
         VERIFIED.with_borrow_mut(|verified| {
@@ -237,4 +261,4 @@ fn bearer(authorization: Option<&str>) -> Option<&str> {
 
 const AUDIENCE: &str = "sluice";
 const TOKENS_REMEMBERED: usize = 10_000;
-const UNKNOWN_CLIENTS: &str = "";
+const FAILURE_PLACES: u64 = 4096;

@@ -21,6 +21,7 @@ use crate::{
         Tape,
         container::{Container, ContainerError},
     },
+    storage::OnceKey,
 };
 
 /// How the events of a body are delimited.
@@ -75,8 +76,9 @@ pub struct BatchBody {
     group: Group,
     groups: u64,
     seen: u64,
-    /// Sealed events of an atomic request, kept until its end.
+    /// Sealed events of an atomic request, kept until its end, and the key of all bytes they came from.
     kept: RecordBatch,
+    digest: Option<OnceKey>,
     report: BatchReport,
     /// Roughly what `report` holds.
     refused_bytes: usize,
@@ -125,6 +127,7 @@ impl BatchBody {
             groups: 0,
             seen: 0,
             kept: RecordBatch::default(),
+            digest: None,
             report: BatchReport::default(),
             refused_bytes: 0,
         }
@@ -160,10 +163,14 @@ impl BatchBody {
                 }
             }
             Input::Container(reader) => {
-                if let Err(source) = reader.finish() {
-                    return Err(BatchStop::Container { accepted: self.report.accepted, source });
-                }
+                reader.end();
+                self.push_container(&[]).await?;
             }
+        }
+        if let Input::Container(reader) = &self.input
+            && let Err(source) = reader.finish()
+        {
+            return Err(BatchStop::Container { accepted: self.report.accepted, source });
         }
         self.work_group().await?;
         if self.atomic {
@@ -310,16 +317,19 @@ impl BatchBody {
                 .seal(checked, key, event, &mut group.tapes[*at], &mut group.sealer, &mut batch)
                 .map_err(|refusal| self.stop(refusal))?;
         }
-        group.bytes.clear();
+        let raw = std::mem::take(&mut group.bytes);
         group.events.clear();
         self.group = group;
         if self.atomic {
             self.kept.extend(&batch);
+            self.digest =
+                self.once_key("atomic", &[&self.digest.map_or([0; 16], |key| key.0)[..], &raw].concat());
             return Ok(());
         }
         let part = format!("group {}", self.groups);
         self.groups += 1;
-        self.report.accepted += self.append(batch, &part).await?;
+        let once = self.once_key(&part, &raw);
+        self.report.accepted += self.append(batch, once).await?;
         Ok(())
     }
 
@@ -369,20 +379,24 @@ impl BatchBody {
             return Ok(());
         }
         let kept = std::mem::take(&mut self.kept);
-        self.report.accepted = self.append(kept, "atomic").await?;
+        self.report.accepted = self.append(kept, self.digest).await?;
         Ok(())
     }
 
-    async fn append(&self, batch: RecordBatch, part: &str) -> Result<u64, BatchStop> {
-        let once = self.once.as_deref().map(|key| self.intake.once_key(&self.stream, part, key));
+    /// Binds the client's idempotency key to these bytes: another body under the same key is another request.
+    fn once_key(&self, part: &str, bytes: &[u8]) -> Option<OnceKey> {
+        self.once.as_deref().map(|key| self.intake.once_key(&self.stream, part, key, bytes))
+    }
+
+    async fn append(&self, batch: RecordBatch, once: Option<OnceKey>) -> Result<u64, BatchStop> {
         self.intake.append(&self.stream, batch, once).await.map_err(|refusal| self.stop(refusal))
     }
 }
 
 /// Events and bytes of a group: enough to share a commit, little enough to hold in memory.
-const GROUP_EVENTS: usize = 512;
-const GROUP_BYTES: usize = 512 << 10;
-/// Bytes of one unpacked block of a container.
-const BLOCK_BYTES_MAX: usize = 16 << 20;
+const GROUP_EVENTS: usize = 256;
+const GROUP_BYTES: usize = 256 << 10;
+/// Bytes of one block of a container, packed or not.
+pub const BLOCK_BYTES_MAX: usize = 4 << 20;
 /// Refused events one request may report. A producer that breaks more has another problem.
-pub const REFUSED_MAX: usize = 10_000;
+pub const REFUSED_MAX: usize = 1_000;

@@ -14,7 +14,7 @@ use crate::{
     config,
     crypto::{Fingerprinter, OpenKey},
     domain::{Fingerprint, Levels, RecordBatch, RecordHead, Serialization, StreamName, Suite, consent},
-    event::{EventPlan, Form, Stamp, Tape, Text},
+    event::{EventPlan, Form, Personal, Stamp, Tape, Text},
     storage::{AppendOptions, EventLog, OnceKey},
     telemetry::FatalSwitch,
 };
@@ -104,7 +104,7 @@ impl Intake {
                 self.seal(&checked, &key, event, tape, sealer, &mut batch)
             })?;
         }
-        let once = once.map(|key| self.once_key(stream, "event", key));
+        let once = once.map(|key| self.once_key(stream, "event", key, body));
         self.append(stream, batch, once).await.map(drop)
     }
 
@@ -170,12 +170,11 @@ impl Intake {
         sealer.replaced.clear();
         for index in 0..tape.marks().len() {
             let mark = tape.marks()[index];
-            let sealed = match &plan.fields()[mark.field].personal {
-                Some(personal) => {
-                    Some(tape.add(body, mark.text, |plain, out| key.seal(&personal.class, plain, out)))
-                }
-                None => None,
+            let personal = plan.fields()[mark.field].personal.as_ref();
+            let seal = |personal: &Personal| {
+                tape.add(body, mark.text, |plain, out| key.seal(&personal.class, plain, out))
             };
+            let sealed = personal.map(seal);
             let sealed = sealed.transpose().map_err(|_| self.stop_for_seal_mismatch())?;
             sealer.replaced.push(sealed);
         }
@@ -183,6 +182,9 @@ impl Intake {
         let stamp = Stamp { nonce: nonce(), timestamp: accepted, key_link: key.key_link() };
         sealer.body.clear();
         plan.encode(body, tape, Some(&stamp), &sealer.replaced, Form::AsReceived, &mut sealer.body);
+        if sealer.body.len() > STORED_FACTOR * self.0.event_bytes_max {
+            return Err(Refusal::TooLarge);
+        }
         let head = RecordHead {
             serialization: tape.serialization(),
             accepted,
@@ -213,10 +215,11 @@ impl Intake {
         Ok(if appended.duplicate { appended.end - appended.first_seq } else { count })
     }
 
-    /// Binds an idempotency key to the stream and to the `part` of a request it stands for.
-    pub(super) fn once_key(&self, stream: &KnownStream, part: &str, key: &str) -> OnceKey {
-        let text = format!("{part}/{key}");
-        OnceKey(self.0.fingerprints.idempotency(&stream.definition.name, text.as_bytes()).0)
+    /// Binds an idempotency key to the stream, to the `part` of a request it stands for and to its bytes:
+    /// the same key with another body is another request, so that a key used twice loses nothing.
+    pub(super) fn once_key(&self, stream: &KnownStream, part: &str, key: &str, bytes: &[u8]) -> OnceKey {
+        let text = [part.as_bytes(), b"\0", key.as_bytes(), b"\0", bytes].concat();
+        OnceKey(self.0.fingerprints.idempotency(&stream.definition.name, &text).0)
     }
 
     /// A seal that does not verify means that this machine cannot be trusted with keys: stop it.
@@ -265,6 +268,9 @@ pub(super) fn check_stream(stream: &KnownStream) -> Result<(), Refusal> {
 fn suite(checked: &Checked) -> Suite {
     checked.plan.contract().suite
 }
+
+/// A stored event is at most this many times as large as one may be sent: sealing a value adds about 60 bytes.
+const STORED_FACTOR: usize = 4;
 
 /// The event's nonce: lets a consumer spot a copy. Not a cryptographic nonce.
 fn nonce() -> i32 {

@@ -12,7 +12,7 @@ mod refusal;
 
 pub use self::{
     access::{Access, AccessError, Caller, Grant},
-    batch::{BatchBody, BatchFormat, BatchReport, BatchStop, RefusedEvent},
+    batch::{BLOCK_BYTES_MAX, BatchBody, BatchFormat, BatchReport, BatchStop, RefusedEvent},
     intake::{Intake, IntakeArgs},
     library::Library,
     reader::{LogReader, ReadError, ReadEvent, Start},

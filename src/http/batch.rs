@@ -15,7 +15,7 @@ use super::{
     ingest::{idempotency_key, schema_ref, text},
 };
 use crate::{
-    gateway::{BatchFormat, BatchReport, BatchStop, Caller, RefusedEvent},
+    gateway::{BLOCK_BYTES_MAX, BatchFormat, BatchReport, BatchStop, Caller, RefusedEvent},
     telemetry::Disposition,
 };
 
@@ -56,6 +56,10 @@ pub(super) async fn events(
     let mut body = Body::open(&request, payload, &doors, doors.limits.batch_bytes_max)?;
     let Some(first) = first_bytes(&mut body).await? else { return Err(ApiError::BatchEmpty) };
     let format = if first.starts_with(b"Obj\x01") { BatchFormat::Container } else { BatchFormat::Ndjson };
+    if format == BatchFormat::Container {
+        // A block is unpacked in one piece.
+        body.reserve(BLOCK_BYTES_MAX)?;
+    }
     let stream = std::sync::Arc::clone(&caller.stream);
     let mut batch = doors.intake.batch(stream, schema, format, query.atomic, once);
     let mut next = Some(first);
@@ -67,6 +71,8 @@ pub(super) async fn events(
         let accepted = batch.accepted();
         let cut = |cause| stopped_by(&doors, &caller, accepted, cause);
         body.worked_off(batch.held_bytes(), begun.elapsed()).map_err(cut)?;
+        // A body that is all there must not keep the worker from its other connections.
+        tokio::task::yield_now().await;
         next = body.next().await.map_err(cut)?;
     }
     let report = batch.finish().await.map_err(|stop| stopped(&doors, &caller, stop))?;
@@ -101,9 +107,7 @@ fn stopped(doors: &Doors, caller: &Caller, stop: BatchStop) -> ApiError {
         BatchStop::Container { accepted, source } => {
             stopped_by(doors, caller, accepted, ApiError::Container(source))
         }
-        BatchStop::OtherSchema { accepted } => {
-            stopped_by(doors, caller, accepted, ApiError::ContainerSchema)
-        }
+        BatchStop::OtherSchema { accepted } => stopped_by(doors, caller, accepted, ApiError::ContainerSchema),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading a body: under a deadline, a size, and the admission of the whole node.
 //!
-//! `Content-Encoding` may be gzip or zstd, once. Packed bytes are unpacked in slices so small that even
+//! `Content-Encoding` may be gzip, once. Packed bytes are unpacked in slices so small that even
 //! the densest bomb makes little at a time, and the bound is on what comes out.
 
 use std::{io::Write, pin::pin, time::Duration};
@@ -22,14 +22,16 @@ pub(super) struct Body {
     packed: Bytes,
     unpack: Unpack,
     admitted: Admitted,
+    reserved: Admitted,
     deadline: Instant,
+    /// What the deadline may be put off to while we work.
+    last_deadline: Instant,
     left: usize,
 }
 
 enum Unpack {
     Nothing,
     Gzip(Box<flate2::write::MultiGzDecoder<Vec<u8>>>),
-    Zstd(Box<zstd::stream::write::Decoder<'static, Vec<u8>>>),
 }
 
 impl Body {
@@ -54,7 +56,9 @@ impl Body {
             packed: Bytes::new(),
             unpack: Unpack::of(request)?,
             admitted: doors.admission.enter(),
+            reserved: doors.admission.enter(),
             deadline: Instant::now() + Duration::from_secs(doors.limits.body_s),
+            last_deadline: Instant::now() + Duration::from_secs(PATIENCE * doors.limits.body_s),
             left: bytes_max,
         })
     }
@@ -85,6 +89,9 @@ impl Body {
     /// As [`Body::whole`].
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
         loop {
+            if Instant::now() >= self.deadline {
+                return Err(ApiError::BodyTooSlow);
+            }
             if self.packed.is_empty() {
                 let mut payload = pin!(&mut self.payload);
                 let chunk = timeout_at(self.deadline, payload.next()).await;
@@ -103,9 +110,14 @@ impl Body {
     /// Says that of the bytes handed out so far only `held` are still held, and that `working` was spent on
     /// them: the client's deadline does not count the time it waited for us.
     pub(super) fn worked_off(&mut self, held: usize, working: Duration) -> Result<(), ApiError> {
-        self.deadline += working;
+        self.deadline = (self.deadline + working).min(self.last_deadline);
         self.admitted.release();
         self.admitted.hold(held)
+    }
+
+    /// Holds `bytes` for as long as the body lives, beside what it holds of itself.
+    pub(super) fn reserve(&mut self, bytes: usize) -> Result<(), ApiError> {
+        self.reserved.hold(bytes)
     }
 
     fn end(&mut self) -> Result<Option<Bytes>, ApiError> {
@@ -133,12 +145,6 @@ impl Unpack {
             Some(b"gzip" | b"x-gzip") => {
                 Ok(Unpack::Gzip(Box::new(flate2::write::MultiGzDecoder::new(Vec::new()))))
             }
-            Some(b"zstd") => {
-                let mut decoder =
-                    zstd::stream::write::Decoder::new(Vec::new()).map_err(|_| ApiError::EncodingUnknown)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(|_| ApiError::EncodingUnknown)?;
-                Ok(Unpack::Zstd(Box::new(decoder)))
-            }
             Some(_) => Err(ApiError::EncodingUnknown),
         }
     }
@@ -146,26 +152,12 @@ impl Unpack {
     /// Unpacks from the front of `waiting` until there is a piece: a chunk of the network may hold a
     /// hundred megabytes, and they must be admitted before they exist.
     fn take(&mut self, waiting: &mut Bytes, left: usize) -> Result<Bytes, ApiError> {
+        let Unpack::Gzip(decoder) = self else { return Ok(std::mem::take(waiting)) };
         let mut out = Vec::new();
-        let slice = match self {
-            Unpack::Nothing => return Ok(std::mem::take(waiting)),
-            Unpack::Gzip(_) => GZIP_SLICE,
-            Unpack::Zstd(_) => ZSTD_SLICE,
-        };
         while !waiting.is_empty() && out.len() < PIECE {
-            let packed = &waiting.split_to(slice.min(waiting.len()))[..];
-            let unpacked = match self {
-                Unpack::Gzip(decoder) => {
-                    decoder.write_all(packed).map_err(|_| ApiError::BodyBadlyPacked)?;
-                    decoder.get_mut()
-                }
-                Unpack::Zstd(decoder) => {
-                    decoder.write_all(packed).map_err(|_| ApiError::BodyBadlyPacked)?;
-                    decoder.get_mut()
-                }
-                Unpack::Nothing => break,
-            };
-            out.append(unpacked);
+            let packed = waiting.split_to(GZIP_SLICE.min(waiting.len()));
+            decoder.write_all(&packed).map_err(|_| ApiError::BodyBadlyPacked)?;
+            out.append(decoder.get_mut());
             if out.len() > left {
                 return Err(ApiError::BodyTooLarge);
             }
@@ -174,22 +166,15 @@ impl Unpack {
     }
 
     fn finish(self, left: usize) -> Result<Bytes, ApiError> {
-        let out = match self {
-            Unpack::Nothing => Vec::new(),
-            Unpack::Gzip(decoder) => decoder.finish().map_err(|_| ApiError::BodyBadlyPacked)?,
-            Unpack::Zstd(mut decoder) => {
-                decoder.flush().map_err(|_| ApiError::BodyBadlyPacked)?;
-                decoder.into_inner()
-            }
-        };
+        let Unpack::Gzip(decoder) = self else { return Ok(Bytes::new()) };
+        let out = decoder.finish().map_err(|_| ApiError::BodyBadlyPacked)?;
         if out.len() > left { Err(ApiError::BodyTooLarge) } else { Ok(out.into()) }
     }
 }
 
+/// A body's deadline is put off by the time we worked on it, up to this many times.
+const PATIENCE: u64 = 4;
 /// Unpacked bytes that are handed on together, about.
 const PIECE: usize = 256 << 10;
-/// Packed bytes unpacked at a time: deflate makes at most 1,032 bytes of one, a zstd block 128 KiB of four.
+/// Packed bytes unpacked at a time: deflate makes at most 1,032 bytes of one.
 const GZIP_SLICE: usize = 1024;
-const ZSTD_SLICE: usize = 32;
-/// Largest zstd window that is allocated: 8 MiB, the most the format asks every decoder to support.
-const ZSTD_WINDOW_LOG_MAX: u32 = 23;

@@ -40,7 +40,8 @@ pub(super) async fn web_socket(
         .max_frame_size(INBOUND_BYTES_MAX)
         .aggregate_continuations()
         .max_continuation_size(INBOUND_BYTES_MAX);
-    Subscription::start_web_socket(reader, session, messages, place);
+    let admits = move || doors.access.still_admits(&caller);
+    Subscription::start_web_socket(reader, session, messages, place, Box::new(admits));
     Ok(response)
 }
 
@@ -64,7 +65,8 @@ pub(super) async fn events(
     let framing = if lines { Framing::Lines } else { Framing::ServerSent };
     let order = Order { framing, limit: query.limit, follow: query.follow.unwrap_or(true) };
     let (sender, receiver) = mpsc::channel::<Result<Bytes, actix_web::Error>>(PAGES_WAITING);
-    Subscription::start_body(reader, sender, order, place);
+    let admits = move || doors.access.still_admits(&caller);
+    Subscription::start_body(reader, sender, order, place, Box::new(admits));
     let body = futures_util::stream::unfold(receiver, async |mut receiver| {
         receiver.recv().await.map(|page| (page, receiver))
     });

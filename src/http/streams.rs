@@ -168,7 +168,8 @@ pub(super) async fn document<T: DeserializeOwned>(
         // serde quotes a value it did not like, and that may be a secret; names of fields it may quote.
         let said = error.to_string();
         let quotes = ["invalid type", "invalid value", "unknown variant"].iter().any(|s| said.starts_with(s));
-        let kind = if quotes { "a field has the wrong type" } else { said.split(" at line").next().unwrap_or("") };
+        let kind =
+            if quotes { "a field has the wrong type" } else { said.split(" at line").next().unwrap_or("") };
         ApiError::BodyInvalid(format!("{kind}, line {} column {}", error.line(), error.column()))
     })
 }

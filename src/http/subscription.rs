@@ -41,6 +41,9 @@ pub(super) struct Order {
 
 type Page = Result<Bytes, actix_web::Error>;
 
+/// Whether the reader's credentials are still good; asked before every page and every heartbeat.
+pub(super) type Admits = Box<dyn Fn() -> bool>;
+
 enum Sink {
     WebSocket(Session),
     Body { pages: mpsc::Sender<Page>, order: Order },
@@ -48,7 +51,7 @@ enum Sink {
 
 /// The actor.
 pub(super) struct Subscription {
-    work: Option<(LogReader, Sink)>,
+    work: Option<(LogReader, Sink, Admits)>,
     session: Option<Session>,
     heard: Instant,
     _place: ReaderPlace,
@@ -61,17 +64,24 @@ impl Subscription {
         session: Session,
         messages: AggregatedMessageStream,
         place: ReaderPlace,
+        admits: Admits,
     ) {
         Subscription::create(|ctx| {
             ctx.add_stream(messages);
-            let work = Some((reader, Sink::WebSocket(session.clone())));
+            let work = Some((reader, Sink::WebSocket(session.clone()), admits));
             Subscription { work, session: Some(session), heard: Instant::now(), _place: place }
         });
     }
 
     /// Starts a reader that writes to the body of an answer.
-    pub(super) fn start_body(reader: LogReader, pages: mpsc::Sender<Page>, order: Order, place: ReaderPlace) {
-        let work = Some((reader, Sink::Body { pages, order }));
+    pub(super) fn start_body(
+        reader: LogReader,
+        pages: mpsc::Sender<Page>,
+        order: Order,
+        place: ReaderPlace,
+        admits: Admits,
+    ) {
+        let work = Some((reader, Sink::Body { pages, order }, admits));
         Subscription { work, session: None, heard: Instant::now(), _place: place }.start();
     }
 
@@ -94,8 +104,8 @@ impl Actor for Subscription {
         if self.session.is_some() {
             ctx.run_interval(HEARTBEAT, Subscription::check_peer);
         }
-        if let Some((reader, sink)) = self.work.take() {
-            let done = fut::wrap_future::<_, Subscription>(pump(reader, sink));
+        if let Some((reader, sink, admits)) = self.work.take() {
+            let done = fut::wrap_future::<_, Subscription>(pump(reader, sink, admits));
             ctx.spawn(fut::ActorFutureExt::map(done, |(), _, ctx: &mut Context<Subscription>| ctx.stop()));
         }
     }
@@ -127,9 +137,9 @@ impl StreamHandler<Result<AggregatedMessage, ProtocolError>> for Subscription {
 }
 
 /// Reads and writes until the log, the order or the client ends.
-async fn pump(mut reader: LogReader, mut sink: Sink) {
+async fn pump(mut reader: LogReader, mut sink: Sink, admits: Admits) {
     let mut left = sink.limit();
-    while left > 0 {
+    while left > 0 && admits() {
         let page = match reader.page().await {
             Ok(page) => page,
             Err(error) => return sink.fail(&error).await,

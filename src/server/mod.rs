@@ -240,7 +240,7 @@ fn serve_http(config: &Config, doors: Doors) -> anyhow::Result<(SocketAddr, Edge
         head: seconds(http.head_s),
         keep_alive: seconds(http.keep_alive_s),
         shutdown: seconds(http.shutdown_s),
-        connections_max: http.connections_max,
+        connections_max: connections_max(http.connections_max)?,
         h2_streams_max: http.h2_streams_max,
         h2_header_list_bytes: http.h2_header_list_bytes,
         ..options
@@ -265,5 +265,27 @@ fn serve_http(config: &Config, doors: Doors) -> anyhow::Result<(SocketAddr, Edge
     Ok((addr, Edge { handle, thread }))
 }
 
+/// Connections must never take the files that storage needs: a table that cannot be opened stops the node.
+fn connections_max(wanted: usize) -> anyhow::Result<usize> {
+    let files = process::open_files_max();
+    let left = files.saturating_sub(FILES_FOR_STORAGE);
+    anyhow::ensure!(
+        left >= CONNECTIONS_MIN,
+        "the process may open {files} files, and {} are needed: raise the limit (ulimit -n)",
+        FILES_FOR_STORAGE + CONNECTIONS_MIN
+    );
+    if left < wanted {
+        tracing::warn!(
+            wanted,
+            left,
+            "fewer connections than [http] connections_max: the limit of open files is low"
+        );
+    }
+    Ok(wanted.min(left))
+}
+
+/// Files that tables, journals and the runtime may have open.
+const FILES_FOR_STORAGE: usize = 768;
+const CONNECTIONS_MIN: usize = 64;
 /// Time between two passes of the janitor.
 const JANITOR_EVERY: Duration = Duration::from_secs(60);

@@ -95,6 +95,7 @@ fn both_forms_of_personal_fields_are_put_together_and_the_newer_wins() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn every_refusal_names_the_place_and_the_rule() {
     let meta = |config: Value| json!([{ "fieldName": "email", "personalDataConfig": config }]);
     let rule = |kind: &str, value: &str| json!([{ "field": "url", "type": kind, "value": value }]);
