@@ -296,7 +296,7 @@ async fn avro_containers_are_taken_with_every_codec() {
         ("container_invalid", container_by_hand(text, "bzip2", 1, &data)),
         ("container_invalid", files[0][..files[0].len() - 1].to_vec()),
         ("container_invalid", [&files[0][..files[0].len() - 1], b"x"].concat()),
-        ("container_invalid", container_by_hand(text, "zstandard", 200, &vec![7; 100])),
+        ("container_invalid", container_by_hand(text, "zstandard", 200, &[7; 100])),
     ] {
         assert_eq!(stream.post_batch(file, "?atomic=true", &[]).await.code(), code);
     }

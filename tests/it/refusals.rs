@@ -189,12 +189,13 @@ async fn events_that_do_not_follow_their_json_schema_are_refused() {
         ("json_too_deep", good.to_string().replace("\"not-sensitive\"", &deep)),
         (
             "json_duplicate_key",
-            good.to_string().replace("\"uniqueIdentifier\"", "\"uniqueIdentifier\":null,\"uniqueIdentifier\""),
+            good.to_string()
+                .replace("\"uniqueIdentifier\"", "\"uniqueIdentifier\":null,\"uniqueIdentifier\""),
         ),
         ("key_field_empty", with(&good, |e| e["consistentValue"] = json!(""))),
         ("schema_mismatch", with(&good, |e| e["someSensitiveValue"] = json!([person]))),
         ("schema_mismatch", with(&good, |e| e[&person] = json!(1))),
-        ("schema_mismatch", with(&good, |e| drop(e.as_object_mut().unwrap().remove("consistentValue")))),
+        ("key_field_empty", with(&good, |e| drop(e.as_object_mut().unwrap().remove("consistentValue")))),
         ("schema_mismatch", with(&good, |e| e["strmMeta"]["consentLevels"] = json!(["1"]))),
     ];
     for (code, body) in rows {
