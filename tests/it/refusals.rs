@@ -75,6 +75,7 @@ fn with(event: &Value, change: impl FnOnce(&mut Value)) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table, one row a way to be wrong")]
 async fn json_events_that_do_not_follow_their_schema_are_refused() {
     let node = ChildNode::start(&[]).await;
     let target = target(&node).await;
@@ -207,6 +208,7 @@ async fn events_that_do_not_follow_their_json_schema_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table, one row a way to be wrong")]
 async fn avro_events_that_do_not_follow_their_schema_are_refused() {
     let node = ChildNode::start(&[]).await;
     let target = target(&node).await;
