@@ -243,7 +243,7 @@ fn container(node: &Node, schema: &Schema, codec: Codec, count: usize) -> Vec<u8
 }
 
 /// A container of one block, written by hand for the codecs that apache-avro is built without here.
-fn container_by_hand(schema: &str, codec: &str, count: i64, packed: &[u8]) -> Vec<u8> {
+pub fn container_by_hand(schema: &str, codec: &str, count: i64, packed: &[u8]) -> Vec<u8> {
     let mut file = b"Obj\x01".to_vec();
     avro_long(&mut file, 2);
     for (name, value) in [("avro.schema", schema), ("avro.codec", codec)] {
