@@ -53,7 +53,7 @@ pub struct Problem {
     pub title: String,
     pub detail: String,
     /// The events that a batch was refused for.
-    pub refused: Vec<super::stream_client::Refusal>,
+    pub refused: Box<[super::stream_client::Refusal]>,
 }
 
 impl std::fmt::Display for Problem {

@@ -127,7 +127,7 @@ impl StreamClient {
         let response = match self.send(build).await {
             // All or nothing, and it was nothing: that is a verdict too.
             Err(ClientError::Refused(problem)) if atomic && problem.code == "batch_refused" => {
-                return Ok(Verdict { accepted: 0, refused: problem.refused });
+                return Ok(Verdict { accepted: 0, refused: problem.refused.into_vec() });
             }
             sent => sent?,
         };

@@ -41,7 +41,7 @@ pub enum ApiError {
     BodyCutOff,
     #[error("the body cannot be unpacked")]
     BodyBadlyPacked,
-    #[error("Content-Encoding takes gzip or zstd, once")]
+    #[error("Content-Encoding takes gzip, once")]
     EncodingUnknown,
     #[error("the body is not what this route takes: {0}")]
     BodyInvalid(String),

@@ -265,7 +265,7 @@ async fn a_stuck_reader_and_a_stuck_derived_stream_hold_up_nobody() {
     }
     // Its log is gone beneath it: every append of its filter fails.
     node.server().storage().log.delete(&stuck.name.parse().unwrap()).await.unwrap();
-    let value = "x".repeat(20_000);
+    let value = "x".repeat(100_000);
     for at in 0..100 {
         let mut event = planted_opened(&node.canary, &[1, 2]);
         event["notSensitiveValue"] = json!(format!("{at} {value}"));

@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use crate::harness::{EXAMPLE, Node, Stream, TOKEN_PATH, canary, event, python};
 
 const EVENTS: usize = 500;
-/// What the driver's demo package sends: another schema than its contract's own.
-const DEMO_SCHEMA: &str = "strmprivacy/demo/1.0.2";
+/// The driver's demo package sends it with another schema than the contract's own, `strmprivacy/demo/1.0.2`.
 const DEMO_CONTRACT: &str = "strmprivacy/example/1.3.0";
-const VISIT: &str = "acme/visit/1.0.0";
+pub const VISIT: &str = "acme/visit/1.0.0";
 
-fn visit_schema() -> Value {
+/// A JSON Schema with the fields of the example event.
+pub fn visit_schema() -> Value {
     let text = json!({"type": "string"});
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",

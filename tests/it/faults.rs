@@ -56,7 +56,7 @@ async fn a_full_disk_is_answered_503_and_events_are_taken_again_once_there_is_sp
     let known = planted(&node.canary, &[1]);
     stream.accept(&known).await;
     let filler = disk.path("filler");
-    let free = rustix::fs::statvfs(&disk.path("")).unwrap();
+    let free = rustix::fs::statvfs(disk.path("")).unwrap();
     let bytes = free.f_bavail * free.f_frsize - (20 << 20);
     std::fs::write(&filler, vec![7; usize::try_from(bytes).unwrap()]).unwrap();
     let (begun, mut held) = (Instant::now(), 1);

@@ -173,10 +173,6 @@ impl ChildNode {
         self.child.id()
     }
 
-    pub fn data_dir(&self) -> &Path {
-        &self.data
-    }
-
     pub fn log(&self) -> Vec<u8> {
         std::fs::read(self.folder.path().join("log")).unwrap()
     }

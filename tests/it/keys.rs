@@ -1,6 +1,9 @@
 //! Session keys over their whole life: made once and durably, rotated, kept or destroyed; and the master key.
 
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Value, json};
 use sluice::{
@@ -189,9 +192,14 @@ async fn the_secret_of_a_day_without_consent_is_gone_after_the_day() {
     assert_ne!(links[0], links[2]);
 }
 
-fn folder_holds(folder: &Path, bytes: &[u8]) -> bool {
-    let mut found = false;
-    canary::for_each_file(folder, &mut |_, content| found |= memchr::memmem::find(content, bytes).is_some());
+/// The files that hold `bytes`.
+fn files_with(folder: &Path, bytes: &[u8]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    canary::for_each_file(folder, &mut |path, content| {
+        if memchr::memmem::find(content, bytes).is_some() {
+            found.push(path.to_owned());
+        }
+    });
     found
 }
 
@@ -246,7 +254,7 @@ async fn wrapped_keys_that_were_destroyed_leave_the_disk() {
     drop(keys);
     node.stop().await;
     for wrapped in before {
-        assert!(!folder_holds(node.data_dir(), &wrapped));
+        assert_eq!(files_with(node.data_dir(), &wrapped), [] as [PathBuf; 0]);
     }
 }
 
@@ -339,12 +347,12 @@ async fn a_stolen_disk_holds_neither_personal_values_nor_keys_outside_the_master
     let master = std::fs::read_to_string(&master_file).unwrap();
     node.stop().await;
     std::fs::remove_file(&master_file).unwrap();
-    assert!(folder_holds(node.data_dir(), harmless.as_bytes()), "the search finds what is there");
+    assert!(!files_with(node.data_dir(), harmless.as_bytes()).is_empty(), "the search finds what is there");
     let secret = &exported[exported.len() - 32..];
     for form in canary::forms(secret).iter().chain([&master.trim().as_bytes().to_vec()]) {
-        assert!(!folder_holds(node.data_dir(), form));
+        assert_eq!(files_with(node.data_dir(), form), [] as [PathBuf; 0]);
     }
     for secret in [&stream.client_secret, &stream.token()] {
-        assert!(!folder_holds(node.data_dir(), secret.as_bytes()), "credentials are stored hashed");
+        assert!(files_with(node.data_dir(), secret.as_bytes()).is_empty(), "credentials are stored hashed");
     }
 }

@@ -3,6 +3,8 @@
 //! `harness` starts nodes, in this process or as the real program, and watches that no personal value a
 //! test plants gets out. The Python of `SLUICE_TEST_PYTHON` has the packages of `tests/python/requirements.txt`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod cli;
 mod crash;
 mod derived;

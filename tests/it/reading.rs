@@ -243,7 +243,7 @@ fn container(node: &Node, schema: &Schema, codec: Codec, count: usize) -> Vec<u8
 }
 
 /// A container of one block, written by hand for the codecs that apache-avro is built without here.
-fn container_by_hand(schema: &str, codec: &str, count: i64, packed: &[u8]) -> Vec<u8> {
+pub fn container_by_hand(schema: &str, codec: &str, count: i64, packed: &[u8]) -> Vec<u8> {
     let mut file = b"Obj\x01".to_vec();
     avro_long(&mut file, 2);
     for (name, value) in [("avro.schema", schema), ("avro.codec", codec)] {
@@ -296,7 +296,7 @@ async fn avro_containers_are_taken_with_every_codec() {
         ("container_invalid", container_by_hand(text, "bzip2", 1, &data)),
         ("container_invalid", files[0][..files[0].len() - 1].to_vec()),
         ("container_invalid", [&files[0][..files[0].len() - 1], b"x"].concat()),
-        ("container_invalid", container_by_hand(text, "zstandard", 200, &vec![7; 100])),
+        ("container_invalid", container_by_hand(text, "zstandard", 200, &[7; 100])),
     ] {
         assert_eq!(stream.post_batch(file, "?atomic=true", &[]).await.code(), code);
     }
