@@ -48,14 +48,10 @@ pub fn open(path: &Path, options: EmbeddedOptions, clock: Clock) -> Result<Stora
     let lock = lock(path)?;
     let expected = check_journals(path)?;
     // The engine asserts where others return errors; on a damaged file that is a finding, not a crash.
-    let (attempt, fatal) = (AssertUnwindSafe(|| recover(path, options, clock, lock)), Fatal::new());
+    let (attempt, fatal) = (AssertUnwindSafe(|| recover(path, options, clock, lock, expected)), Fatal::new());
     let recovered =
         catch_unwind(attempt).unwrap_or_else(|_| Err(damaged("the engine cannot read its files")));
     let open = recovered.map(|open| Open { fatal: fatal.clone(), ..open })?;
-    let commits = open.commits.load(std::sync::atomic::Ordering::Relaxed);
-    if expected.is_some_and(|expected| commits < expected) {
-        return Err(damaged(&format!("commits after {commits} are missing")));
-    }
     close::remove_note(path).map_err(io_error)?;
     start(open, &fatal).map_err(io_error)
 }
@@ -76,17 +72,18 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 /// begins below them. It may then give a new keyspace the id of a deleted one, and the tombstones of the
 /// deleted one, being newer, hide the new one at the next opening, with everything that was acknowledged
 /// into it. Seen in `tests/storage_crash.rs`.
-fn pass_numbers(db: &Database, catalog: &fjall::Keyspace) -> fjall::Result<()> {
-    for _ in 0..NUMBERS_PASSED {
-        catalog.remove(NOBODY)?;
+fn pass_numbers(db: &Database, catalog: &fjall::Keyspace, commits: u64) -> fjall::Result<u64> {
+    for commit in commits + 1..=commits + NUMBERS_PASSED {
+        let mut batch = db.batch();
+        batch.insert(catalog, layout::COMMITS, layout::witness(commit));
+        batch.commit()?;
     }
-    db.persist(fjall::PersistMode::Buffer)
+    db.persist(fjall::PersistMode::Buffer)?;
+    Ok(commits + NUMBERS_PASSED)
 }
 
-/// Far more than the keyspaces that are made and deleted between two commits, at three numbers each.
-const NUMBERS_PASSED: u32 = 8_192;
-/// A catalog key that no row has.
-const NOBODY: &[u8] = b"~";
+/// More than the keyspaces that are made and deleted between two commits, at three numbers each.
+const NUMBERS_PASSED: u64 = 1_024;
 
 /// Cuts a torn commit off. Returns the commit number the folder must come back with at least.
 fn check_journals(path: &Path) -> Result<Option<u64>, OpenError> {
@@ -107,7 +104,13 @@ fn check_journals(path: &Path) -> Result<Option<u64>, OpenError> {
     Ok(noted.max(journals.last_commit))
 }
 
-fn recover(path: &Path, options: EmbeddedOptions, clock: Clock, lock: File) -> Result<Open, OpenError> {
+fn recover(
+    path: &Path,
+    options: EmbeddedOptions,
+    clock: Clock,
+    lock: File,
+    expected: Option<u64>,
+) -> Result<Open, OpenError> {
     let db = Database::builder(path)
         .cache_size(options.cache_bytes)
         .max_journaling_size(JOURNALS_BYTES)
@@ -117,9 +120,14 @@ fn recover(path: &Path, options: EmbeddedOptions, clock: Clock, lock: File) -> R
         .open()
         .map_err(engine_error)?;
     let catalog = keyspace(&db, "catalog", Kind::Rows).map_err(engine_error)?;
-    pass_numbers(&db, &catalog).map_err(engine_error)?;
     let documents = keyspace(&db, "registry", Kind::Rows).map_err(engine_error)?;
     let mut rows = Rows::read(&catalog)?;
+    if let Some(expected) = expected
+        && rows.commits < expected
+    {
+        return Err(damaged(&format!("commits after {} are missing", rows.commits)));
+    }
+    rows.commits = pass_numbers(&db, &catalog, rows.commits).map_err(engine_error)?;
     let streams = streams(&db, &mut rows)?;
     let epochs = epochs(&db, &rows)?;
     let once = windows(&db, clock.now())?;
