@@ -1,5 +1,7 @@
 //! Measures embedded storage: `cargo run --release --features testing --example storage_bench [folder]`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},

@@ -1,5 +1,7 @@
 //! Every backend against every check.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use sluice::{
     clock::{Clock, Timestamp},
     storage::embedded::{EmbeddedOptions, open},

@@ -1,5 +1,7 @@
 //! T01: a node killed at random instants under load keeps what it acknowledged, and nothing else appears.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     collections::HashMap,
     io::{BufRead, BufReader, Write},

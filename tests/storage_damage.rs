@@ -1,5 +1,7 @@
 //! T04 to T07: full disks, failing writes, cut journals, flipped bits.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     fs::{self, OpenOptions},
     io::{Read, Seek, SeekFrom, Write},

@@ -1,5 +1,7 @@
 //! What embedded storage remembers over a restart and over time.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::path::Path;
 
 use sluice::{

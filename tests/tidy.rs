@@ -1,5 +1,7 @@
 //! The rules of the house that a machine can keep: `docs/ARCHITECTURE.md` and the style page name them.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     collections::BTreeSet,
     fs,

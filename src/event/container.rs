@@ -17,6 +17,8 @@ use crate::domain::limits;
 
 const MAGIC: &[u8] = b"Obj\x01";
 const SYNC_BYTES: usize = 16;
+/// Bytes of a header up to which it is tried whenever there is more of it.
+const HEADER_EAGER_BYTES: usize = 16 << 10;
 /// Largest zstd window that is allocated: 8 MiB, the most the format asks every decoder to support.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// Two numbers of at most 10 bytes.
@@ -138,8 +140,11 @@ impl Container {
     fn step(&mut self) -> Result<Option<Block>, ContainerError> {
         if self.header.is_none() {
             let rest = &self.buffer[self.done..];
-            // A header is read from its start each time, so only when there is twice as much of it.
-            if rest.len() < self.header_tried * 2 && rest.len() <= limits::CONTAINER_HEADER_BYTES_MAX {
+            // A header is read from its start each time, so a long one only when there is twice as much of it.
+            if rest.len() > HEADER_EAGER_BYTES
+                && rest.len() < self.header_tried * 2
+                && rest.len() <= limits::CONTAINER_HEADER_BYTES_MAX
+            {
                 return Ok(None);
             }
             self.header_tried = rest.len();

@@ -113,7 +113,7 @@ fn wrong_avro_is_refused_with_its_code() {
     let one = |field: &str| avro_plan(&format!(r#"{{"name":"f","type":{field}}}"#), &[]);
     let body = |parts: &[&[u8]]| [avro_head().as_slice(), &parts.concat()].concat();
     let huge = varint(1 << 62);
-    let cases: [(&str, &[&[u8]], &str); 24] = [
+    let cases: [(&str, &[&[u8]], &str); 25] = [
         (r#""string""#, &[&[2, b'x']], "ok"),
         (r#""string""#, &[&[2, b'x', 0]], "avro_trailing_bytes"),
         (r#""string""#, &[&[2]], "avro_truncated"),
@@ -132,8 +132,9 @@ fn wrong_avro_is_refused_with_its_code() {
         (r#"{"type":"array","items":"int"}"#, &[&huge, &[0]], "avro_truncated"),
         (r#"{"type":"array","items":"int"}"#, &[&varint(i64::MIN), &[0]], "avro_truncated"),
         (r#"{"type":"array","items":"null"}"#, &[&huge, &[0]], "avro_invalid"),
-        (r#"{"type":"array","items":"null"}"#, &[&varint(65_536), &[0]], "ok"),
-        (r#"{"type":"array","items":"null"}"#, &[&varint(60_000), &varint(60_000), &[0]], "avro_invalid"),
+        (r#"{"type":"array","items":"null"}"#, &[&varint(8_000), &[0]], "ok"),
+        (r#"{"type":"array","items":"null"}"#, &[&varint(65_536), &[0]], "too_large"),
+        (r#"{"type":"array","items":"null"}"#, &[&varint(60_000), &varint(60_000), &[0]], "too_large"),
         (r#"{"type":"map","values":"null"}"#, &[&varint(1_000_000_000), &[0]], "avro_truncated"),
         (r#"{"type":"map","values":"int"}"#, &[&[4, 2, b'a', 0, 2, b'a', 0, 0]], "avro_invalid"),
         (r#"{"type":"array","items":"int"}"#, &[&[1, 2, 2, 0]], "ok"),
