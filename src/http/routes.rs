@@ -1,8 +1,8 @@
 //! Every route, in one list.
 
 use actix_web::{
-    HttpResponse,
-    web::{self, ServiceConfig, get, post, resource},
+    HttpResponse, Resource,
+    web::{self, ServiceConfig, get, post},
 };
 
 use super::{ApiError, batch, contracts, egress, health, ingest, streams, token};
@@ -14,47 +14,42 @@ pub fn routes(app: &mut ServiceConfig) {
         .error_handler(|_, _| ApiError::Parameter("of the query: unknown, or of the wrong type").into());
     app.app_data(query)
         // The original's.
-        .service(resource("/event").route(post().to(ingest::event)).default_service(web::to(method)))
-        .service(
-            resource(format!("{realm}/token"))
-                .route(post().to(token::token))
-                .default_service(web::to(method)),
-        )
-        .service(resource("/oauth/token").route(post().to(token::token)).default_service(web::to(method)))
-        .service(resource(format!("{realm}/certs")).route(get().to(token::certs)))
-        .service(resource("/ws").route(get().to(egress::web_socket)).default_service(web::to(method)))
-        .service(resource("/is-alive").route(get().to(health::is_alive)))
-        .service(resource("/ready").route(get().to(health::ready)))
+        .service(at("/event").route(post().to(ingest::event)))
+        .service(at(&format!("{realm}/token")).route(post().to(token::token)))
+        .service(at("/oauth/token").route(post().to(token::token)))
+        .service(at(&format!("{realm}/certs")).route(get().to(token::certs)))
+        .service(at("/ws").route(get().to(egress::web_socket)))
+        .service(at("/is-alive").route(get().to(health::is_alive)))
+        .service(at("/ready").route(get().to(health::ready)))
         // Sluice's own.
-        .service(resource("/events").route(post().to(batch::events)).default_service(web::to(method)))
-        .service(resource("/streams/{name}/events").route(get().to(egress::events)))
-        .service(resource("/metrics").route(get().to(health::metrics)))
+        .service(at("/events").route(post().to(batch::events)))
+        .service(at("/streams/{name}/events").route(get().to(egress::events)))
+        .service(at("/metrics").route(get().to(health::metrics)))
         // The control plane.
-        .service(resource("/api/v1/streams").route(get().to(streams::list)).route(post().to(streams::create)))
+        .service(at("/api/v1/streams").route(get().to(streams::list)).route(post().to(streams::create)))
         .service(
-            resource("/api/v1/streams/{name}")
+            at("/api/v1/streams/{name}")
                 .route(get().to(streams::get))
                 .route(web::delete().to(streams::delete)),
         )
+        .service(at("/api/v1/contracts").route(get().to(contracts::list)).route(post().to(contracts::create)))
         .service(
-            resource("/api/v1/contracts")
-                .route(get().to(contracts::list))
-                .route(post().to(contracts::create)),
-        )
-        .service(
-            resource("/api/v1/contracts/{handle}/{name}/{version}")
+            at("/api/v1/contracts/{handle}/{name}/{version}")
                 .route(get().to(contracts::get))
                 .route(web::delete().to(contracts::delete)),
         )
         .service(
-            resource("/api/v1/contracts/{handle}/{name}/{version}/activate")
-                .route(post().to(contracts::activate)),
+            at("/api/v1/contracts/{handle}/{name}/{version}/activate").route(post().to(contracts::activate)),
         )
         .service(
-            resource("/api/v1/contracts/{handle}/{name}/{version}/archive")
-                .route(post().to(contracts::archive)),
+            at("/api/v1/contracts/{handle}/{name}/{version}/archive").route(post().to(contracts::archive)),
         )
         .default_service(web::to(unknown));
+}
+
+/// A route that answers other methods with a problem document.
+fn at(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(method))
 }
 
 async fn unknown() -> Result<HttpResponse, ApiError> {
