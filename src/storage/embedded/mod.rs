@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! open        opening, recovery, orphans          journal     is the engine's journal whole?
+//! manifest    are the engine's lists of tables whole?
 //! queue       who waits to be committed           committer   takes all of it, one batch, one fsync
 //! txn         one commit being gathered           streams     segments of a log, in memory
 //! log, keys, registry, lease                      the four stores: reads here, writes through the queue
@@ -20,6 +21,7 @@ mod keyspaces;
 mod layout;
 mod lease;
 mod log;
+mod manifest;
 mod once;
 mod open;
 mod options;

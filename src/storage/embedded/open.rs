@@ -1,4 +1,4 @@
-//! Opening: lock, check the journal, let the engine recover, check what came back, start the committer.
+//! Opening: lock, check the journal and the lists of tables, let the engine recover, check what came back, start the committer.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -24,6 +24,7 @@ use super::{
     layout::{self, EpochRow},
     lease::Leases,
     log::Logs,
+    manifest,
     once::Windows,
     options::{EmbeddedOptions, JOURNALS_BYTES},
     queue::Queue,
@@ -47,6 +48,7 @@ pub fn open(path: &Path, options: EmbeddedOptions, clock: Clock) -> Result<Stora
     std::fs::create_dir_all(path).map_err(io_error)?;
     let lock = lock(path)?;
     let expected = check_journals(path)?;
+    manifest::check(path)?;
     // The engine asserts where others return errors; on a damaged file that is a finding, not a crash.
     let (attempt, fatal) = (AssertUnwindSafe(|| recover(path, options, clock, lock, expected)), Fatal::new());
     let recovered =
