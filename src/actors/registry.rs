@@ -26,7 +26,7 @@ use crate::{
     crypto::MasterKey,
     domain::{
         Contract, ContractDocumentError, ContractRef, ContractState, Schema, SchemaDocumentError, StateError,
-        StreamName, mask::MaskConfig,
+        StreamName, Who, mask::MaskConfig,
     },
     event::{ContractError, EventPlan, SchemaError, SchemaPlan},
     storage::{Change, EventLog, Registry, RegistryError},
@@ -139,8 +139,8 @@ impl RegistryHandle {
     /// # Errors
     ///
     /// [`ControlError`].
-    pub async fn create_stream(&self, new: NewStream) -> Result<CreatedStream, ControlError> {
-        self.ask(|reply| RegistryMsg::CreateStream { new: Box::new(new), reply }).await
+    pub async fn create_stream(&self, by: Who, new: NewStream) -> Result<CreatedStream, ControlError> {
+        self.ask(|reply| RegistryMsg::CreateStream { by, new: Box::new(new), reply }).await
     }
 
     /// Deletes a stream, its events and its credentials; with `recursive` also what derives from it.
@@ -148,8 +148,13 @@ impl RegistryHandle {
     /// # Errors
     ///
     /// [`ControlError`].
-    pub async fn delete_stream(&self, name: StreamName, recursive: bool) -> Result<(), ControlError> {
-        self.ask(|reply| RegistryMsg::DeleteStream { name, recursive, reply }).await
+    pub async fn delete_stream(
+        &self,
+        by: Who,
+        name: StreamName,
+        recursive: bool,
+    ) -> Result<(), ControlError> {
+        self.ask(|reply| RegistryMsg::DeleteStream { by, name, recursive, reply }).await
     }
 
     /// Makes a contract in state DRAFT.
@@ -157,8 +162,12 @@ impl RegistryHandle {
     /// # Errors
     ///
     /// [`ControlError`].
-    pub async fn create_contract(&self, new: NewContract) -> Result<Arc<KnownContract>, ControlError> {
-        self.ask(|reply| RegistryMsg::CreateContract { new: Box::new(new), reply }).await
+    pub async fn create_contract(
+        &self,
+        by: Who,
+        new: NewContract,
+    ) -> Result<Arc<KnownContract>, ControlError> {
+        self.ask(|reply| RegistryMsg::CreateContract { by, new: Box::new(new), reply }).await
     }
 
     /// Takes a contract to state `to`.
@@ -168,10 +177,11 @@ impl RegistryHandle {
     /// [`ControlError`].
     pub async fn step_contract(
         &self,
+        by: Who,
         reference: ContractRef,
         to: ContractState,
     ) -> Result<Arc<KnownContract>, ControlError> {
-        self.ask(|reply| RegistryMsg::StepContract { reference, to, reply }).await
+        self.ask(|reply| RegistryMsg::StepContract { by, reference, to, reply }).await
     }
 
     /// Deletes a contract that was never ACTIVE.
@@ -179,8 +189,8 @@ impl RegistryHandle {
     /// # Errors
     ///
     /// [`ControlError`].
-    pub async fn delete_contract(&self, reference: ContractRef) -> Result<(), ControlError> {
-        self.ask(|reply| RegistryMsg::DeleteContract { reference, reply }).await
+    pub async fn delete_contract(&self, by: Who, reference: ContractRef) -> Result<(), ControlError> {
+        self.ask(|reply| RegistryMsg::DeleteContract { by, reference, reply }).await
     }
 
     async fn ask<T: Send + 'static>(
@@ -212,24 +222,29 @@ type Reply<T> = RpcReplyPort<Result<T, ControlError>>;
 
 pub(super) enum RegistryMsg {
     CreateStream {
+        by: Who,
         new: Box<NewStream>,
         reply: Reply<CreatedStream>,
     },
     DeleteStream {
+        by: Who,
         name: StreamName,
         recursive: bool,
         reply: Reply<()>,
     },
     CreateContract {
+        by: Who,
         new: Box<NewContract>,
         reply: Reply<Arc<KnownContract>>,
     },
     StepContract {
+        by: Who,
         reference: ContractRef,
         to: ContractState,
         reply: Reply<Arc<KnownContract>>,
     },
     DeleteContract {
+        by: Who,
         reference: ContractRef,
         reply: Reply<()>,
     },
@@ -297,18 +312,20 @@ impl Actor for RegistryActor {
         state: &mut RegistryState,
     ) -> Result<(), ActorProcessingErr> {
         match msg {
-            RegistryMsg::CreateStream { new, reply } => respond(reply, state.on_create_stream(*new).await),
-            RegistryMsg::DeleteStream { name, recursive, reply } => {
-                respond(reply, state.on_delete_stream(&name, recursive).await);
+            RegistryMsg::CreateStream { by, new, reply } => {
+                respond(reply, state.on_create_stream(&by, *new).await)
             }
-            RegistryMsg::CreateContract { new, reply } => {
-                respond(reply, state.on_create_contract(*new).await)
+            RegistryMsg::DeleteStream { by, name, recursive, reply } => {
+                respond(reply, state.on_delete_stream(&by, &name, recursive).await);
             }
-            RegistryMsg::StepContract { reference, to, reply } => {
-                respond(reply, state.on_step_contract(&reference, to).await);
+            RegistryMsg::CreateContract { by, new, reply } => {
+                respond(reply, state.on_create_contract(&by, *new).await)
             }
-            RegistryMsg::DeleteContract { reference, reply } => {
-                respond(reply, state.on_delete_contract(&reference).await);
+            RegistryMsg::StepContract { by, reference, to, reply } => {
+                respond(reply, state.on_step_contract(&by, &reference, to).await);
+            }
+            RegistryMsg::DeleteContract { by, reference, reply } => {
+                respond(reply, state.on_delete_contract(&by, &reference).await);
             }
             RegistryMsg::Reload => state.reload().await?,
         }
@@ -317,24 +334,35 @@ impl Actor for RegistryActor {
 }
 
 impl RegistryState {
-    async fn on_create_stream(&mut self, new: NewStream) -> Result<CreatedStream, ControlError> {
+    async fn on_create_stream(&mut self, by: &Who, new: NewStream) -> Result<CreatedStream, ControlError> {
         let inventory = self.args.inventory.load_full();
         let created = stream_orders::create(&self.args.workshop, &inventory, new).await?;
         self.reload().await?;
+        tracing::info!(?by, stream = %created.definition.name, "stream created");
         Ok(created)
     }
 
-    async fn on_delete_stream(&mut self, name: &StreamName, recursive: bool) -> Result<(), ControlError> {
+    async fn on_delete_stream(
+        &mut self,
+        by: &Who,
+        name: &StreamName,
+        recursive: bool,
+    ) -> Result<(), ControlError> {
         let inventory = self.args.inventory.load_full();
         let streams = stream_orders::to_delete(&inventory, name, recursive)?;
         for stream in &streams {
             stream_orders::delete(&self.args.workshop, stream).await?;
+            tracing::info!(?by, %stream, "stream deleted");
         }
         self.reload().await?;
         Ok(())
     }
 
-    async fn on_create_contract(&mut self, new: NewContract) -> Result<Arc<KnownContract>, ControlError> {
+    async fn on_create_contract(
+        &mut self,
+        by: &Who,
+        new: NewContract,
+    ) -> Result<Arc<KnownContract>, ControlError> {
         let inventory = self.args.inventory.load_full();
         let NewContract { mut contract, schema } = new;
         let reference = contract.reference.clone();
@@ -368,11 +396,13 @@ impl RegistryState {
         }
         self.args.workshop.store.apply(changes).await?;
         self.reload().await?;
+        tracing::info!(?by, contract = %reference, "contract created");
         self.contract(&reference)
     }
 
     async fn on_step_contract(
         &mut self,
+        by: &Who,
         reference: &ContractRef,
         to: ContractState,
     ) -> Result<Arc<KnownContract>, ControlError> {
@@ -386,10 +416,11 @@ impl RegistryState {
         let store = &self.args.workshop.store;
         store.put(inventory_store::CONTRACT, reference.as_str(), known.version, body).await?;
         self.reload().await?;
+        tracing::info!(?by, contract = %reference, state = to.as_str(), "contract changed state");
         self.contract(reference)
     }
 
-    async fn on_delete_contract(&mut self, reference: &ContractRef) -> Result<(), ControlError> {
+    async fn on_delete_contract(&mut self, by: &Who, reference: &ContractRef) -> Result<(), ControlError> {
         let known = self.contract(reference)?;
         if known.version == 0 {
             return Err(ControlError::BuiltIn);
@@ -408,6 +439,7 @@ impl RegistryState {
         let store = &self.args.workshop.store;
         store.delete(inventory_store::CONTRACT, reference.as_str(), known.version).await?;
         self.reload().await?;
+        tracing::info!(?by, contract = %reference, "contract deleted");
         Ok(())
     }
 

@@ -16,6 +16,7 @@ mod simple_schema;
 mod stream;
 pub mod stream_definition;
 mod suite;
+mod who;
 
 pub use self::{
     consent::{ConsentRule, ConsentRuleError},
@@ -31,4 +32,5 @@ pub use self::{
     stream::{StreamName, StreamNameError},
     stream_definition::{DefinitionError, Derivation, StoredCredential, StreamDefinition},
     suite::Suite,
+    who::Who,
 };

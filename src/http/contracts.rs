@@ -77,7 +77,7 @@ pub(super) async fn create(
     payload: Payload,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
-    demand_admin(&request, &doors)?;
+    let by = demand_admin(&request, &doors)?;
     let wanted: ContractRequest = document(&request, payload, &doors).await?;
     let mut contract =
         Contract::parse(&wanted.reference, &wanted.contract).map_err(ControlError::ContractDocument)?;
@@ -86,7 +86,7 @@ pub(super) async fn create(
         Some(text) => Some(Schema::parse(&contract.schema_ref, text).map_err(ControlError::SchemaDocument)?),
         None => None,
     };
-    let made = doors.registry.create_contract(NewContract { contract, schema }).await?;
+    let made = doors.registry.create_contract(by, NewContract { contract, schema }).await?;
     Ok(HttpResponse::Created().json(answer(&made, None)))
 }
 
@@ -137,8 +137,8 @@ pub(super) async fn delete(
     path: RefPath,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
-    demand_admin(&request, &doors)?;
-    doors.registry.delete_contract(reference(&path)?).await?;
+    let by = demand_admin(&request, &doors)?;
+    doors.registry.delete_contract(by, reference(&path)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -148,8 +148,8 @@ async fn step(
     doors: &Doors,
     to: ContractState,
 ) -> Result<HttpResponse, ApiError> {
-    demand_admin(request, doors)?;
-    let known = doors.registry.step_contract(reference(path)?, to).await?;
+    let by = demand_admin(request, doors)?;
+    let known = doors.registry.step_contract(by, reference(path)?, to).await?;
     Ok(HttpResponse::Ok().json(answer(&known, None)))
 }
 

@@ -15,7 +15,7 @@ use crate::{
     actors::{ControlError, NewDerivation, NewMasks, NewStream, StreamOrderError},
     clock::Timestamp,
     domain::{
-        ConsentRule, ContractRef, FieldPath, StreamName, limits,
+        ConsentRule, ContractRef, FieldPath, StreamName, Who, limits,
         mask::{MaskConfig, MaskHash, check_seed},
         stream_definition::{DefinitionError, StreamDefinition},
     },
@@ -108,9 +108,9 @@ pub(super) async fn create(
     payload: Payload,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
-    demand_admin(&request, &doors)?;
+    let by = demand_admin(&request, &doors)?;
     let wanted: StreamRequest = document(&request, payload, &doors).await?;
-    let created = doors.registry.create_stream(new_stream(wanted)?).await?;
+    let created = doors.registry.create_stream(by, new_stream(wanted)?).await?;
     let secret = (created.client_id.as_str(), created.client_secret.text());
     Ok(HttpResponse::Created().json(answer(&created.definition, Some(secret))))
 }
@@ -145,16 +145,16 @@ pub(super) async fn delete(
     query: Query<DeleteQuery>,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
-    demand_admin(&request, &doors)?;
+    let by = demand_admin(&request, &doors)?;
     let name = name.parse().map_err(|_| ControlError::StreamUnknown)?;
-    doors.registry.delete_stream(name, query.recursive).await?;
+    doors.registry.delete_stream(by, name, query.recursive).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Refuses a request without the operator's token.
-pub(super) fn demand_admin(request: &HttpRequest, doors: &Doors) -> Result<(), ApiError> {
+/// Who asks. Refuses a request without the operator's token.
+pub(super) fn demand_admin(request: &HttpRequest, doors: &Doors) -> Result<Who, ApiError> {
     let authorization = text(request.headers(), AUTHORIZATION.as_str())?;
-    if doors.access.is_admin(authorization) { Ok(()) } else { Err(ApiError::NotAdmin) }
+    if doors.access.is_admin(authorization) { Ok(Who::operator()) } else { Err(ApiError::NotAdmin) }
 }
 
 /// Reads a JSON document of the control plane.
