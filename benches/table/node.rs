@@ -1,11 +1,12 @@
 //! Processes under test: the real binary, and the bare handler it is compared with.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
+use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::{Context, Result, ensure};
 
 /// A child process that is killed when it is dropped.
@@ -21,6 +22,26 @@ impl Drop for Process {
     }
 }
 
+/// A node with a stream `bench` and a token for it. Its data goes with it.
+pub struct Node {
+    pub process: Process,
+    pub folder: tempfile::TempDir,
+    pub token: String,
+}
+
+/// Serves the bare handler: reads the body, answers 204.
+pub fn serve_yardstick(port: u16) -> Result<()> {
+    let server = HttpServer::new(|| {
+        App::new().route("/event", web::post().to(async |_: web::Bytes| HttpResponse::NoContent().finish()))
+    });
+    Ok(actix_web::rt::System::new().block_on(server.bind(("127.0.0.1", port))?.run())?)
+}
+
+/// The binary under test; `SLUICE_BIN` names another build.
+fn binary() -> PathBuf {
+    std::env::var_os("SLUICE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_sluice").into(), PathBuf::from)
+}
+
 impl Process {
     /// The bare handler: this program again.
     pub async fn yardstick(core: Option<u32>) -> Result<Process> {
@@ -33,7 +54,7 @@ impl Process {
     /// The node, on the data in `folder`.
     pub async fn node(folder: &Path, core: Option<u32>) -> Result<Process> {
         let port = free_port()?;
-        let child = pinned(Path::new(env!("CARGO_BIN_EXE_sluice")), core)
+        let child = pinned(&binary(), core)
             .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--data"])
             .arg(folder)
             .stderr(Stdio::null())
@@ -50,7 +71,7 @@ impl Process {
         Ok(self)
     }
 
-    /// CPU time used so far, user and system.
+    /// CPU time used so far, user and system, to 10 ms.
     pub fn cpu(&self) -> Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let fields: Vec<&str> = stat.rsplit(") ").next().context("no stat")?.split(' ').collect();
@@ -64,17 +85,87 @@ impl Process {
         let line = status.lines().find(|line| line.starts_with("VmRSS")).context("no VmRSS")?;
         Ok(line.split_whitespace().nth(1).context("no number")?.parse::<u64>()? * 1024)
     }
+}
+
+impl Node {
+    /// A new node on an empty folder, on one core if asked.
+    pub async fn start(core: Option<u32>) -> Result<Node> {
+        let folder = tempfile::tempdir()?;
+        let process = Process::node(folder.path(), core).await?;
+        let mut node = Node { process, folder, token: String::new() };
+        node.token = node.create(&["stream", "bench"]).await?;
+        Ok(node)
+    }
+
+    /// Creates a stream with the command line; a token for it.
+    pub async fn create(&self, args: &[&str]) -> Result<String> {
+        let made = self.sluice(&[&["create"], args].concat())?;
+        let credential = &made["credentials"][0];
+        let form = format!(
+            "grant_type=client_credentials&client_id={}&client_secret={}",
+            credential["clientId"].as_str().context("no id")?,
+            credential["clientSecret"].as_str().context("no secret")?
+        );
+        let url = self.url("/oauth/token");
+        let answer: serde_json::Value =
+            reqwest::Client::new().post(url).body(form).send().await?.json().await?;
+        Ok(answer["access_token"].as_str().context("no token")?.to_owned())
+    }
 
     /// The command line against this node; what it prints.
-    pub fn sluice(&self, folder: &Path, args: &[&str]) -> Result<serde_json::Value> {
-        let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
-            .args(["--server", &format!("http://127.0.0.1:{}", self.port), "-o", "json"])
-            .args(["--token-file"])
-            .arg(folder.join("admin.token"))
+    pub fn sluice(&self, args: &[&str]) -> Result<serde_json::Value> {
+        let output = Command::new(binary())
+            .args(["--server", &self.url(""), "-o", "json", "--token-file"])
+            .arg(self.folder.path().join("admin.token"))
             .args(args)
             .output()?;
-        ensure!(output.status.success(), "sluice {args:?} failed");
+        ensure!(output.status.success(), "sluice {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.process.port)
+    }
+
+    /// Fails unless the log of `bench` holds exactly `expected` events.
+    pub async fn holds(&self, expected: u64) -> Result<()> {
+        let request = reqwest::Client::new()
+            .get(self.url("/streams/bench/events?from=earliest&follow=false"))
+            .header("Accept", "application/x-ndjson")
+            .bearer_auth(&self.token);
+        let mut answer = request.send().await?.error_for_status()?;
+        let mut found = 0_u64;
+        while let Some(chunk) = answer.chunk().await? {
+            found += chunk.iter().filter(|byte| **byte == b'\n').count() as u64;
+        }
+        ensure!(found == expected, "{expected} events were acknowledged, the log holds {found}");
+        Ok(())
+    }
+
+    /// Waits until every derived stream has seen all of `bench`.
+    pub async fn caught_up(&self, derived: &[String]) -> Result<()> {
+        let until = Instant::now() + Duration::from_secs(300);
+        loop {
+            let text = reqwest::get(self.url("/metrics")).await?.text().await?;
+            let value = |name: &str, stream: &str| -> u64 {
+                let start = format!("{name}{{stream=\"{stream}\"}} ");
+                let line = text.lines().find_map(|line| line.strip_prefix(&start));
+                line.and_then(|value| value.parse().ok()).unwrap_or(0)
+            };
+            let accepted = value("sluice_events_accepted_total", "bench");
+            let behind = derived.iter().any(|stream| {
+                ["derived", "dropped", "unreadable"]
+                    .iter()
+                    .map(|what| value(&format!("sluice_events_{what}_total"), stream))
+                    .sum::<u64>()
+                    < accepted
+            });
+            if !behind {
+                return Ok(());
+            }
+            ensure!(Instant::now() < until, "a derived stream does not catch up");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
