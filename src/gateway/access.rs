@@ -77,6 +77,19 @@ type Verified = (Arc<str>, i64);
 thread_local! {
     /// Verified tokens of this worker.
     static VERIFIED: RefCell<HashMap<Box<str>, Verified>> = RefCell::default();
+    /// The one that was asked for last: a producer sends the same with every event.
+    static LATEST: RefCell<Option<(Box<str>, Verified)>> = RefCell::default();
+}
+
+fn recall(token: &str) -> Option<Verified> {
+    let latest = LATEST.with_borrow(|latest| {
+        latest.as_ref().filter(|(known, _)| **known == *token).map(|(_, found)| found.clone())
+    });
+    latest.or_else(|| {
+        let found = VERIFIED.with_borrow(|verified| verified.get(token).cloned())?;
+        LATEST.set(Some((token.into(), found.clone())));
+        Some(found)
+    })
 }
 
 impl Access {
@@ -135,8 +148,7 @@ impl Access {
     pub fn caller(&self, authorization: Option<&str>) -> Result<Caller, AccessError> {
         let token = bearer(authorization).ok_or(AccessError::TokenMissing)?;
         let now = self.0.clock.now();
-        let remembered = VERIFIED.with_borrow(|verified| verified.get(token).cloned());
-        let (client_id, expires) = match remembered {
+        let (client_id, expires) = match recall(token) {
             Some(found) => found,
             None => self.verify_and_remember(token)?,
         };

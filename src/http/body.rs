@@ -3,14 +3,14 @@
 //! `Content-Encoding` may be gzip, once. Packed bytes are unpacked in slices so small that even
 //! the densest bomb makes little at a time, and the bound is on what comes out.
 
-use std::{io::Write, pin::pin, time::Duration};
+use std::{io::Write, time::Duration};
 
 use actix_web::{
     HttpRequest,
     http::header::{CONTENT_ENCODING, CONTENT_LENGTH},
     web::{Bytes, Payload},
 };
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::{ApiError, Doors, admission::Admitted};
@@ -51,14 +51,15 @@ impl Body {
         if announced.is_some_and(|length| length > bytes_max) {
             return Err(ApiError::BodyTooLarge);
         }
+        let now = Instant::now();
         Ok(Body {
             payload,
             packed: Bytes::new(),
             unpack: Unpack::of(request)?,
             admitted: doors.admission.enter(),
             reserved: doors.admission.enter(),
-            deadline: Instant::now() + Duration::from_secs(doors.limits.body_s),
-            last_deadline: Instant::now() + Duration::from_secs(PATIENCE * doors.limits.body_s),
+            deadline: now + Duration::from_secs(doors.limits.body_s),
+            last_deadline: now + Duration::from_secs(PATIENCE * doors.limits.body_s),
             left: bytes_max,
         })
     }
@@ -89,14 +90,9 @@ impl Body {
     /// As [`Body::whole`].
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
         loop {
-            if Instant::now() >= self.deadline {
-                return Err(ApiError::BodyTooSlow);
-            }
             if self.packed.is_empty() {
-                let mut payload = pin!(&mut self.payload);
-                let chunk = timeout_at(self.deadline, payload.next()).await;
-                let Some(chunk) = chunk.map_err(|_| ApiError::BodyTooSlow)? else { return self.end() };
-                self.packed = chunk.map_err(|_| ApiError::BodyCutOff)?;
+                let Some(chunk) = self.arrived().await? else { return self.end() };
+                self.packed = chunk;
             }
             let bytes = self.unpack.take(&mut self.packed, self.left)?;
             self.left = self.left.checked_sub(bytes.len()).ok_or(ApiError::BodyTooLarge)?;
@@ -105,6 +101,19 @@ impl Body {
                 return Ok(Some(bytes));
             }
         }
+    }
+
+    /// The next bytes of the network. A timer is set only for what has to be waited for.
+    async fn arrived(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let chunk = match self.payload.next().now_or_never() {
+            Some(chunk) => chunk,
+            None if Instant::now() >= self.deadline => return Err(ApiError::BodyTooSlow),
+            None => {
+                let waited = timeout_at(self.deadline, self.payload.next()).await;
+                waited.map_err(|_| ApiError::BodyTooSlow)?
+            }
+        };
+        chunk.transpose().map_err(|_| ApiError::BodyCutOff)
     }
 
     /// Says that of the bytes handed out so far only `held` are still held, and that `working` was spent on

@@ -61,9 +61,8 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiEr
 
 /// A header as text. One that is given twice has no one meaning and is refused.
 pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ApiError> {
-    let mut values = headers.get_all(name);
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    if headers.get_all(name).nth(1).is_some() {
         return Err(ApiError::HeaderInvalid);
     }
     value.to_str().map(Some).map_err(|_| ApiError::HeaderInvalid)

@@ -107,8 +107,8 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// True when `wanted` more bytes do not fit. The disk is asked once per commit at most, and only for
-    /// those who need space.
+    /// True when `wanted` more bytes do not fit. The disk is asked now and then, and only for those
+    /// who need space.
     fn is_full(&mut self, wanted: usize) -> bool {
         let open = self.open;
         let room = *self.room.get_or_insert_with(|| open.room_bytes());
@@ -250,6 +250,7 @@ impl<'a> Round<'a> {
                 self.write_hint(stream);
             }
         }
+        self.open.take_room(self.bytes);
         let (budget, written_out) = self.txn.commit().inspect_err(|error| self.open.fail(error))?;
         for (stream, end) in touched.iter().zip(ends) {
             stream.publish(end);

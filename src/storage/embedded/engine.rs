@@ -9,6 +9,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use fjall::{Database, Keyspace};
@@ -42,6 +43,8 @@ pub(super) struct Open {
     pub revision: Arc<watch::Sender<u64>>,
     /// Streams whose hint waits for a commit to ride with.
     pub hints: Mutex<Vec<Arc<Stream>>>,
+    /// What the disk had room for when it was last asked, less what was written since.
+    pub room: Mutex<Option<(Instant, u64)>>,
     pub options: EmbeddedOptions,
     pub clock: Clock,
     pub path: PathBuf,
@@ -85,11 +88,29 @@ impl Open {
         if self.options.reserve_bytes == 0 {
             return u64::MAX;
         }
+        let mut room = self.room.lock();
+        if let Some((asked, left)) = *room
+            && asked.elapsed() < ROOM_KNOWN_FOR
+        {
+            return left;
+        }
         let held = self.db.write_buffer_size().min(4 * self.options.memtables_bytes);
         let aside = self.options.reserve_bytes.saturating_add(held);
-        self.free_bytes().map_or(u64::MAX, |free| free.saturating_sub(aside))
+        let left = self.free_bytes().map_or(u64::MAX, |free| free.saturating_sub(aside));
+        *room = Some((Instant::now(), left));
+        left
+    }
+
+    /// Notes that `bytes` of the room are taken.
+    pub(super) fn take_room(&self, bytes: usize) {
+        if let Some((_, left)) = &mut *self.room.lock() {
+            *left = left.saturating_sub(bytes as u64);
+        }
     }
 }
+
+/// Others fill the disk too: asked again after this long.
+const ROOM_KNOWN_FOR: Duration = Duration::from_millis(20);
 
 /// Why storage stopped, seen by everyone.
 #[derive(Clone)]

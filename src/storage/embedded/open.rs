@@ -143,6 +143,7 @@ fn recover(
         commits: rows.commits.into(),
         revision: Arc::new(watch::channel(rows.revision).0),
         hints: Mutex::default(),
+        room: Mutex::default(),
         path: path.to_owned(),
         fatal: Fatal::new(),
         db,
