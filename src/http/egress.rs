@@ -1,4 +1,5 @@
-//! Reading a stream live or from the past: web socket, SSE and NDJSON. A stream's own token only.
+//! Reading a stream live or from the past: web socket, SSE and NDJSON. By a token of the stream, or, but for
+//! the web socket, by a principal with a grant on it: being admin is not enough.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -14,7 +15,10 @@ use super::{
     ingest::text,
     subscription::{Framing, Order, Subscription},
 };
-use crate::gateway::{AccessError, Start};
+use crate::{
+    actors::ControlError,
+    gateway::{AccessError, Start},
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,19 +57,21 @@ pub(super) async fn events(
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let headers = request.headers();
-    let caller = doors.access.caller(text(headers, AUTHORIZATION.as_str())?)?;
-    if caller.stream.definition.name.as_str() != *name {
-        return Err(AccessError::OtherStream.into());
-    }
+    let authorization = text(headers, AUTHORIZATION.as_str())?;
+    let who = doors.access.reader(authorization, &name).await.map_err(|error| match error {
+        AccessError::Unseen => ControlError::StreamUnknown.into(),
+        error => ApiError::from(error),
+    })?;
     let lines = text(headers, ACCEPT.as_str())?.is_some_and(|accept| accept.contains("application/x-ndjson"));
     let resume = text(headers, "last-event-id")?;
     let start = start(query.from.as_deref(), resume)?;
     let place = doors.admission.reader()?;
-    let reader = doors.library.open(caller.stream.definition.name.clone(), start).await?;
+    let reader = doors.library.open(who.stream().definition.name.clone(), start).await?;
     let framing = if lines { Framing::Lines } else { Framing::ServerSent };
     let order = Order { framing, limit: query.limit, follow: query.follow.unwrap_or(true) };
+    tracing::info!(who = ?who.who(), stream = %who.stream().definition.name, "a reader comes");
     let (sender, receiver) = mpsc::channel::<Result<Bytes, actix_web::Error>>(PAGES_WAITING);
-    let admits = move || doors.access.still_admits(&caller);
+    let admits = move || doors.access.still_reads(&who);
     Subscription::start_body(reader, sender, order, place, Box::new(admits));
     let body = futures_util::stream::unfold(receiver, async |mut receiver| {
         receiver.recv().await.map(|page| (page, receiver))

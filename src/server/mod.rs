@@ -16,7 +16,7 @@ use crate::{
     actors::{self, Actors, RootArgs},
     clock::Clock,
     config::Config,
-    gateway::{Access, Intake, IntakeArgs, Library},
+    gateway::{Access, Intake, IntakeArgs, Issuer, Library},
     http::{
         self, Admission, Doors,
         listener::{self, ListenerOptions, TlsFiles},
@@ -103,7 +103,8 @@ impl Server {
             janitor_bell: Arc::clone(&janitor),
         };
         let actors = actors::start(args).await.context("contracts and streams cannot be read")?;
-        let doors = doors(&config, &storage, &actors, &identity, &clock, meters, &fatal);
+        let issuer = Issuer::start(&config.oidc).context("[oidc] cannot be used")?;
+        let doors = doors(&config, &storage, &actors, &identity, issuer, &clock, meters, &fatal);
         let library = doors.library.clone();
         let (addr, edge) = serve_http(&config, doors)?;
         Ok(Server {
@@ -187,6 +188,7 @@ fn doors(
     storage: &Storage,
     actors: &Actors,
     identity: &Identity,
+    issuer: Option<Issuer>,
     clock: &Clock,
     meters: Arc<Meters>,
     fatal: &FatalSwitch,
@@ -207,6 +209,7 @@ fn doors(
         Arc::clone(&identity.signing),
         identity.admin_hash,
         config.tokens.clone(),
+        issuer.map(|issuer| (issuer, actors.registry.clone())),
         clock.clone(),
     );
     Doors {
