@@ -14,7 +14,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    Inventory, KnownContract, KnownGrant, KnownPrincipal, KnownProject, KnownStream, inventory::KnownSchema,
+    ControlError, Inventory, KnownContract, KnownGrant, KnownPrincipal, KnownProject, KnownStream,
+    inventory::KnownSchema,
 };
 use crate::{
     clock::Timestamp,
@@ -44,6 +45,13 @@ pub(super) enum LoadError {
     Damaged { kind: &'static str },
     #[error("a stored schema no longer compiles")]
     Schema(#[from] SchemaError),
+}
+
+impl From<LoadError> for ControlError {
+    fn from(error: LoadError) -> ControlError {
+        tracing::error!(%error, "registry cannot be read");
+        ControlError::Unavailable
+    }
 }
 
 /// Reads all documents. Compiled schemas are taken over from `before` where their text is the same.

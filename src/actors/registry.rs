@@ -466,13 +466,6 @@ impl RegistryState {
     }
 }
 
-impl From<LoadError> for ControlError {
-    fn from(error: LoadError) -> ControlError {
-        tracing::error!(%error, "registry cannot be read");
-        ControlError::Unavailable
-    }
-}
-
 /// The seed of a derived stream's masks, out of its wrapped form.
 pub(super) fn open_seed(
     master: &MasterKey,

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::{
     ApiError, Doors,
     ingest::text,
-    subscription::{Framing, Order, Subscription},
+    subscription::{Admits, Framing, Order, Subscription},
 };
 use crate::{
     actors::ControlError,
@@ -44,8 +44,10 @@ pub(super) async fn web_socket(
         .max_frame_size(INBOUND_BYTES_MAX)
         .aggregate_continuations()
         .max_continuation_size(INBOUND_BYTES_MAX);
-    let admits = move || doors.access.still_admits(&caller);
-    Subscription::start_web_socket(reader, session, messages, place, Box::new(admits));
+    let changes = doors.registry.changes();
+    let still = Box::new(move || doors.access.still_admits(&caller));
+    let admits = Admits { still, changes };
+    Subscription::start_web_socket(reader, session, messages, place, admits);
     Ok(response)
 }
 
@@ -71,8 +73,9 @@ pub(super) async fn events(
     let order = Order { framing, limit: query.limit, follow: query.follow.unwrap_or(true) };
     tracing::info!(who = ?who.who(), stream = %who.stream().definition.name, "a reader comes");
     let (sender, receiver) = mpsc::channel::<Result<Bytes, actix_web::Error>>(PAGES_WAITING);
-    let admits = move || doors.access.still_reads(&who);
-    Subscription::start_body(reader, sender, order, place, Box::new(admits));
+    let changes = doors.registry.changes();
+    let still = Box::new(move || doors.access.still_reads(&who));
+    Subscription::start_body(reader, sender, order, place, Admits { still, changes });
     let body = futures_util::stream::unfold(receiver, async |mut receiver| {
         receiver.recv().await.map(|page| (page, receiver))
     });
