@@ -95,6 +95,7 @@ pub(super) async fn create(
         Some(text) => Some(Schema::parse(&contract.schema_ref, text).map_err(ControlError::SchemaDocument)?),
         None => None,
     };
+    gate::demand_schemas(&identity, &contract, schema.as_ref())?;
     let made = doors.registry.create_contract(by, NewContract { contract, schema }).await?;
     Ok(HttpResponse::Created().json(answer(&made, None)))
 }

@@ -10,9 +10,11 @@ use actix_web::{HttpRequest, http::header::AUTHORIZATION};
 
 use super::{ApiError, Doors, ingest::text};
 use crate::{
-    actors::{ControlError, KnownContract, KnownPrincipal, KnownProject, KnownStream},
-    actors::{PrincipalOrderError, ProjectOrderError},
-    domain::{Permission, PrincipalId, ProjectName, StreamName, Who},
+    actors::{
+        ControlError, KnownContract, KnownPrincipal, KnownProject, KnownStream, PrincipalOrderError,
+        ProjectOrderError,
+    },
+    domain::{Contract, Permission, PrincipalId, ProjectName, Schema, StreamName, Who, catalogue},
     gateway::{AccessError, Identity},
 };
 
@@ -85,6 +87,31 @@ pub(super) fn seen_contract<'a>(identity: &'a Identity, reference: &str) -> Opti
 /// Whether there is this contract for the caller.
 pub(super) fn sees_contract(identity: &Identity, known: &KnownContract) -> bool {
     known.contract.is_public || identity.sees(&known.contract.project)
+}
+
+/// Refuses a contract that names another project's schema: with it the caller would be shown it. A schema whose
+/// very text the caller gives is no secret to it, and one that does not exist is refused elsewhere.
+pub(super) fn demand_schemas(
+    identity: &Identity,
+    contract: &Contract,
+    given: Option<&Schema>,
+) -> Result<(), ControlError> {
+    let built_in = catalogue::schemas();
+    for reference in std::iter::once(&contract.schema_ref).chain(&contract.other_schema_refs) {
+        let Some(known) = identity.inventory().schema(reference.as_str()) else { continue };
+        let same =
+            |given: &Schema| given.reference == *reference && given.definition == known.schema.definition;
+        let mut contracts = identity.inventory().contracts();
+        let seen = given.is_some_and(same)
+            || built_in.iter().any(|schema| schema.reference == *reference)
+            || contracts.any(|c| c.contract.accepts_schema(reference) && sees_contract(identity, c));
+        // A name that is taken by another text is told by the order itself.
+        let taken = given.is_some_and(|given| given.reference == *reference);
+        if !seen && !taken {
+            return Err(ControlError::SchemaUnknown);
+        }
+    }
+    Ok(())
 }
 
 /// Who asks, and the project, if it may do this with it.

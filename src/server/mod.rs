@@ -103,8 +103,7 @@ impl Server {
             janitor_bell: Arc::clone(&janitor),
         };
         let actors = actors::start(args).await.context("contracts and streams cannot be read")?;
-        let issuer = Issuer::start(&config.oidc).context("[oidc] cannot be used")?;
-        let doors = doors(&config, &storage, &actors, &identity, issuer, &clock, meters, &fatal);
+        let doors = doors(&config, &storage, &actors, &identity, &clock, meters, &fatal)?;
         let library = doors.library.clone();
         let (addr, edge) = serve_http(&config, doors)?;
         Ok(Server {
@@ -188,12 +187,12 @@ fn doors(
     storage: &Storage,
     actors: &Actors,
     identity: &Identity,
-    issuer: Option<Issuer>,
     clock: &Clock,
     meters: Arc<Meters>,
     fatal: &FatalSwitch,
-) -> Doors {
+) -> anyhow::Result<Doors> {
     let inventory = actors.registry.shared();
+    let issuer = Issuer::start(&config.oidc).context("[oidc] cannot be used")?;
     let intake = Intake::new(IntakeArgs {
         inventory: Arc::clone(&inventory),
         keys: actors.keys.clone(),
@@ -212,7 +211,7 @@ fn doors(
         issuer.map(|issuer| (issuer, actors.registry.clone())),
         clock.clone(),
     );
-    Doors {
+    Ok(Doors {
         access,
         intake,
         library: Library::new(Arc::clone(&storage.log), inventory),
@@ -221,7 +220,7 @@ fn doors(
         admission: Admission::new(config.http.in_flight_bytes_max, config.http.readers_max),
         limits: Arc::new(config.http.clone()),
         fatal: fatal.clone(),
-    }
+    })
 }
 
 /// Serves HTTP on threads of its own: actix actors need an actix system, and ractor actors must not live

@@ -105,6 +105,7 @@ async fn a_token_expires_when_it_was_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one table of attempts")]
 async fn nobody_makes_themselves_or_their_tokens_mightier() {
     let node = Node::start().await;
     let made = node.admin(Method::POST, "/api/v1/projects", &json!({ "name": "alpha" })).await;

@@ -249,6 +249,15 @@ async fn what_belongs_to_another_project_is_answered_as_what_does_not_exist() {
         let none = stranger.call(Method::POST, "/api/v1/streams", &derive("no-stream")).await;
         assert_eq!((foreign.status, foreign.text()), (none.status, none.text()));
         assert!(foreign.status == 404 || role == "approver", "{}", foreign.text());
+        // A contract of one's own under a schema that cannot be seen would show that schema.
+        let under = |schema: &str| {
+            let contract = json!({ "keyField": "consistentValue", "schemaRef": schema }).to_string();
+            json!({ "ref": format!("{schema}1"), "project": "beta", "contract": contract })
+        };
+        let foreign = stranger.call(Method::POST, "/api/v1/contracts", &under("alpha/visit/1.0.0")).await;
+        let none = stranger.call(Method::POST, "/api/v1/contracts", &under("alpha/nothing/1.0.0")).await;
+        assert_eq!((foreign.status, foreign.code().as_str()), (404, "schema_unknown"), "{}", foreign.text());
+        assert_eq!(foreign.text(), none.text());
         let events = stranger.get("/streams/alpha-clicks/events?follow=false").await;
         let none = stranger.get("/streams/no-stream/events?follow=false").await;
         assert_eq!((events.status, events.text()), (none.status, none.text()));
@@ -326,9 +335,9 @@ async fn names_that_climb_out_of_their_place_find_nothing() {
         "%ff",
         "admin%2f",
     ];
+    let holes = Regex::new(r"\{[a-z]+\}").unwrap();
     for (method, route, _) in rows().into_iter().filter(|(_, route, _)| route.contains('{')) {
         for climb in climbs {
-            let holes = Regex::new(r"\{[a-z]+\}").unwrap();
             let path = holes.replace_all(route, climb).into_owned();
             let answer = admin.call(verb(method), &path, &body_for(route, "alpha")).await;
             assert!((400..500).contains(&answer.status), "{method} {path}: {}", answer.text());

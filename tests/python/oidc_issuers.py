@@ -10,13 +10,16 @@ import hashlib
 import hmac
 import http.server
 import json
+import logging
 import sys
 import threading
 import urllib.parse
 import urllib.request
 import warnings
 
-warnings.simplefilter("ignore")
+# The packages turn their own warnings on again.
+warnings.showwarning = lambda *_, **__: None
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
 import oidc_provider_mock
 from cryptography.hazmat.primitives import serialization
