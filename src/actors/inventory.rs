@@ -3,13 +3,17 @@
 //! An immutable snapshot that `actors::registry` replaces as a whole when something changes. The path of
 //! an event reads it without a lock.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use dashmap::DashMap;
 
 use crate::{
     domain::{
-        Contract, ContractRef, ContractState, FieldPath, Schema, StreamName,
+        Contract, ContractRef, ContractState, FieldPath, Principal, PrincipalId, Project, ProjectName,
+        ReadGrant, Schema, StreamName,
         stream_definition::{Derivation, StreamDefinition},
     },
     event::{ContractError, EventPlan, SchemaPlan},
@@ -22,6 +26,11 @@ pub struct Inventory {
     pub(super) contracts: HashMap<Box<str>, Arc<KnownContract>>,
     pub(super) streams: HashMap<StreamName, Arc<KnownStream>>,
     pub(super) clients: HashMap<Box<str>, Arc<KnownStream>>,
+    pub(super) principals: HashMap<PrincipalId, Arc<KnownPrincipal>>,
+    /// By the id of an API token.
+    pub(super) tokens: HashMap<Box<str>, Arc<KnownPrincipal>>,
+    pub(super) projects: BTreeMap<ProjectName, Arc<KnownProject>>,
+    pub(super) grants: HashMap<StreamName, HashMap<PrincipalId, Arc<KnownGrant>>>,
 }
 
 /// A schema, its compiled plan, and the plans of the contracts that events under it named so far.
@@ -40,6 +49,24 @@ pub struct KnownContract {
 /// A stream and the version of its registry document.
 pub struct KnownStream {
     pub definition: StreamDefinition,
+    pub version: u64,
+}
+
+/// A principal that was not deleted, and the version of its registry document.
+pub struct KnownPrincipal {
+    pub principal: Principal,
+    pub version: u64,
+}
+
+/// A project and the version of its registry document (0 for the default one that nobody changed).
+pub struct KnownProject {
+    pub project: Project,
+    pub version: u64,
+}
+
+/// A grant and the version of its registry document.
+pub struct KnownGrant {
+    pub grant: ReadGrant,
     pub version: u64,
 }
 
@@ -108,6 +135,45 @@ impl Inventory {
     #[must_use]
     pub fn client(&self, client_id: &str) -> Option<&Arc<KnownStream>> {
         self.clients.get(client_id)
+    }
+
+    /// The principal with this id, unless it was deleted.
+    #[must_use]
+    pub fn principal(&self, id: &PrincipalId) -> Option<&Arc<KnownPrincipal>> {
+        self.principals.get(id)
+    }
+
+    /// All principals, in no order.
+    pub fn principals(&self) -> impl Iterator<Item = &Arc<KnownPrincipal>> {
+        self.principals.values()
+    }
+
+    /// Whose API token has this id, whether it is still good or not.
+    #[must_use]
+    pub fn token_holder(&self, token_id: &str) -> Option<&Arc<KnownPrincipal>> {
+        self.tokens.get(token_id)
+    }
+
+    /// The project called `name`.
+    #[must_use]
+    pub fn project(&self, name: &ProjectName) -> Option<&Arc<KnownProject>> {
+        self.projects.get(name)
+    }
+
+    /// All projects, by name.
+    pub fn projects(&self) -> impl Iterator<Item = &Arc<KnownProject>> {
+        self.projects.values()
+    }
+
+    /// The grant by which `principal` reads `stream`, whether it is still good or not.
+    #[must_use]
+    pub fn read_grant(&self, stream: &StreamName, principal: &PrincipalId) -> Option<&Arc<KnownGrant>> {
+        self.grants.get(stream)?.get(principal)
+    }
+
+    /// All grants on `stream`, in no order.
+    pub fn read_grants(&self, stream: &StreamName) -> impl Iterator<Item = &Arc<KnownGrant>> {
+        self.grants.get(stream).into_iter().flat_map(HashMap::values)
     }
 
     /// The streams derived from `source`.

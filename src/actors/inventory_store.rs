@@ -4,14 +4,25 @@
 //! kind "schema"    name handle/name/version   Schema; never changed, never deleted: stored events need it
 //! kind "contract"  name handle/name/version   Contract
 //! kind "stream"    name of the stream         StreamDefinition
+//! kind "principal" id                         Principal; stays when it is deleted. "admin" is the hash of the
+//!                                            operator's token, which server::identity keeps
+//! kind "project"   name                       Project; the default one is there without a document
+//! kind "read_grant" stream/principal          ReadGrant
 //! ```
 //! The built-in catalogue is code, not documents: it has version 0 and cannot be changed.
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Inventory, KnownContract, KnownStream, inventory::KnownSchema};
+use super::{
+    ControlError, Inventory, KnownContract, KnownGrant, KnownPrincipal, KnownProject, KnownStream,
+    inventory::KnownSchema,
+};
 use crate::{
-    domain::{Contract, Schema, catalogue, stream_definition::StreamDefinition},
+    clock::Timestamp,
+    domain::{
+        Contract, Principal, PrincipalId, Project, ProjectName, ReadGrant, Schema, catalogue,
+        stream_definition::StreamDefinition,
+    },
     event::{SchemaError, SchemaPlan},
     storage::{Registry, RegistryError},
 };
@@ -19,6 +30,9 @@ use crate::{
 pub(super) const SCHEMA: &str = "schema";
 pub(super) const CONTRACT: &str = "contract";
 pub(super) const STREAM: &str = "stream";
+pub(super) const PRINCIPAL: &str = "principal";
+pub(super) const PROJECT: &str = "project";
+pub(super) const READ_GRANT: &str = "read_grant";
 
 /// A snapshot could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +45,13 @@ pub(super) enum LoadError {
     Damaged { kind: &'static str },
     #[error("a stored schema no longer compiles")]
     Schema(#[from] SchemaError),
+}
+
+impl From<LoadError> for ControlError {
+    fn from(error: LoadError) -> ControlError {
+        tracing::error!(%error, "registry cannot be read");
+        ControlError::Unavailable
+    }
 }
 
 /// Reads all documents. Compiled schemas are taken over from `before` where their text is the same.
@@ -60,7 +81,48 @@ pub(super) async fn load(store: &dyn Registry, before: &Inventory) -> Result<Inv
         };
         add_stream(&mut inventory, definition, stored.version);
     }
+    load_people(store, &mut inventory).await?;
     Ok(inventory)
+}
+
+/// Principals, projects and grants.
+async fn load_people(store: &dyn Registry, inventory: &mut Inventory) -> Result<(), LoadError> {
+    for stored in store.list(PRINCIPAL).await? {
+        if stored.name == PrincipalId::operator().as_str() {
+            continue;
+        }
+        let Ok(principal) = serde_json::from_slice::<Principal>(&stored.body) else {
+            return Err(LoadError::Damaged { kind: PRINCIPAL });
+        };
+        if principal.deleted.is_none() {
+            let known = Arc::new(KnownPrincipal { principal, version: stored.version });
+            let tokens =
+                known.principal.tokens.iter().map(|token| (token.id.as_str().into(), Arc::clone(&known)));
+            inventory.tokens.extend(tokens.collect::<Vec<(Box<str>, _)>>());
+            inventory.principals.insert(known.principal.id.clone(), known);
+        }
+    }
+    let always = Project::new(ProjectName::default(), Timestamp(0));
+    add_project(inventory, always, 0);
+    for stored in store.list(PROJECT).await? {
+        let Ok(project) = serde_json::from_slice::<Project>(&stored.body) else {
+            return Err(LoadError::Damaged { kind: PROJECT });
+        };
+        add_project(inventory, project, stored.version);
+    }
+    for stored in store.list(READ_GRANT).await? {
+        let Ok(grant) = serde_json::from_slice::<ReadGrant>(&stored.body) else {
+            return Err(LoadError::Damaged { kind: READ_GRANT });
+        };
+        let of_stream = inventory.grants.entry(grant.stream.clone()).or_default();
+        let known = KnownGrant { grant, version: stored.version };
+        of_stream.insert(known.grant.principal.clone(), Arc::new(known));
+    }
+    Ok(())
+}
+
+fn add_project(inventory: &mut Inventory, project: Project, version: u64) {
+    inventory.projects.insert(project.name.clone(), Arc::new(KnownProject { project, version }));
 }
 
 fn add_schema(inventory: &mut Inventory, before: &Inventory, schema: Schema) -> Result<(), SchemaError> {

@@ -18,6 +18,8 @@ mod inventory;
 mod inventory_store;
 mod janitor;
 mod open_keys;
+mod principal_orders;
+mod project_orders;
 mod projection;
 mod registry;
 mod root;
@@ -28,7 +30,14 @@ mod stream_orders;
 mod streams;
 
 pub use self::{
-    inventory::{Inventory, KnownContract, KnownSchema, KnownStream, PlanError, ReadingPlan},
+    inventory::{
+        Inventory, KnownContract, KnownGrant, KnownPrincipal, KnownProject, KnownSchema, KnownStream,
+        PlanError, ReadingPlan,
+    },
+    principal_orders::{
+        CreatedToken, NewPrincipal, NewToken, PrincipalChange, PrincipalOrderError, TokenChoice,
+    },
+    project_orders::{ProjectChange, ProjectOrderError},
     registry::{ControlError, NewContract, RegistryHandle},
     root::{Actors, RootArgs, start},
     session_key::{KeyRequest, SessionKeyError},

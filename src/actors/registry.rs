@@ -19,6 +19,8 @@ use super::{
     Inventory, KnownContract, KnownStream,
     ask::{AskError, ask, respond},
     inventory_store::{self, LoadError},
+    principal_orders::{PrincipalOrder, PrincipalOrderError},
+    project_orders::{self, ProjectOrder, ProjectOrderError},
     stream_orders::{self, CreatedStream, NewStream, StreamOrderError},
 };
 use crate::{
@@ -64,6 +66,10 @@ pub enum ControlError {
     ContractMasks(String),
     #[error(transparent)]
     Stream(#[from] StreamOrderError),
+    #[error(transparent)]
+    Principal(#[from] PrincipalOrderError),
+    #[error(transparent)]
+    Project(#[from] ProjectOrderError),
     /// Read again and retry.
     #[error("it was changed by somebody else at the same time")]
     Conflict,
@@ -193,7 +199,7 @@ impl RegistryHandle {
         self.ask(|reply| RegistryMsg::DeleteContract { by, reference, reply }).await
     }
 
-    async fn ask<T: Send + 'static>(
+    pub(super) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(RpcReplyPort<Result<T, ControlError>>) -> RegistryMsg,
     ) -> Result<T, ControlError> {
@@ -218,7 +224,7 @@ impl RegistryHandle {
     }
 }
 
-type Reply<T> = RpcReplyPort<Result<T, ControlError>>;
+pub(super) type Reply<T> = RpcReplyPort<Result<T, ControlError>>;
 
 pub(super) enum RegistryMsg {
     CreateStream {
@@ -248,20 +254,15 @@ pub(super) enum RegistryMsg {
         reference: ContractRef,
         reply: Reply<()>,
     },
+    Principal(Box<PrincipalOrder>),
+    Project(Box<ProjectOrder>),
     /// The Registry store changed, perhaps by another node.
     Reload,
 }
 
 impl std::fmt::Debug for RegistryMsg {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            RegistryMsg::CreateStream { .. } => "RegistryMsg::CreateStream",
-            RegistryMsg::DeleteStream { .. } => "RegistryMsg::DeleteStream",
-            RegistryMsg::CreateContract { .. } => "RegistryMsg::CreateContract",
-            RegistryMsg::StepContract { .. } => "RegistryMsg::StepContract",
-            RegistryMsg::DeleteContract { .. } => "RegistryMsg::DeleteContract",
-            RegistryMsg::Reload => "RegistryMsg::Reload",
-        })
+        f.write_str("RegistryMsg")
     }
 }
 
@@ -275,18 +276,20 @@ pub(super) struct RegistryWorkshop {
     pub clock: Clock,
     /// Source: `[streams] retention_days`.
     pub retention_days: u32,
+    /// Days an API token lives unless its maker says otherwise, and at most. Source: `[tokens]`.
+    pub api_days: (u32, u32),
 }
 
 pub(super) struct RegistryArgs {
-    workshop: RegistryWorkshop,
-    inventory: Arc<ArcSwap<Inventory>>,
+    pub(super) workshop: RegistryWorkshop,
+    pub(super) inventory: Arc<ArcSwap<Inventory>>,
     changes: Arc<watch::Sender<u64>>,
 }
 
 pub(super) struct RegistryActor;
 
 pub(super) struct RegistryState {
-    args: RegistryArgs,
+    pub(super) args: RegistryArgs,
 }
 
 impl Actor for RegistryActor {
@@ -327,6 +330,8 @@ impl Actor for RegistryActor {
             RegistryMsg::DeleteContract { by, reference, reply } => {
                 respond(reply, state.on_delete_contract(&by, &reference).await);
             }
+            RegistryMsg::Principal(order) => order.carry_out(state).await,
+            RegistryMsg::Project(order) => order.carry_out(state).await,
             RegistryMsg::Reload => state.reload().await?,
         }
         Ok(())
@@ -366,6 +371,7 @@ impl RegistryState {
         let inventory = self.args.inventory.load_full();
         let NewContract { mut contract, schema } = new;
         let reference = contract.reference.clone();
+        project_orders::demand_open(&inventory, &contract.project)?;
         if inventory.contract(reference.as_str()).is_some() {
             return Err(ControlError::ContractExists);
         }
@@ -449,7 +455,7 @@ impl RegistryState {
     }
 
     /// Reads the store and publishes a new snapshot.
-    async fn reload(&self) -> Result<(), LoadError> {
+    pub(super) async fn reload(&self) -> Result<(), LoadError> {
         let before = self.args.inventory.load_full();
         let inventory = inventory_store::load(&*self.args.workshop.store, &before).await?;
         let gone = before.streams().filter(|known| inventory.stream(&known.definition.name).is_none());
@@ -457,13 +463,6 @@ impl RegistryState {
         self.args.inventory.store(Arc::new(inventory));
         self.args.changes.send_modify(|count| *count += 1);
         Ok(())
-    }
-}
-
-impl From<LoadError> for ControlError {
-    fn from(error: LoadError) -> ControlError {
-        tracing::error!(%error, "registry cannot be read");
-        ControlError::Unavailable
     }
 }
 

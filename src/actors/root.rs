@@ -202,6 +202,7 @@ impl Plan {
             meters: Arc::clone(&self.args.meters),
             clock: self.args.clock.clone(),
             retention_days: self.args.config.streams.retention_days,
+            api_days: (self.args.config.tokens.api_days, self.args.config.tokens.api_days_max),
         }
     }
 

@@ -6,13 +6,13 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use super::{
-    Inventory, PlanError, inventory_store,
+    Inventory, PlanError, inventory_store, project_orders,
     registry::{ControlError, RegistryWorkshop, document},
 };
 use crate::{
     crypto::{ClientSecret, Masker, MasterKey},
     domain::{
-        ConsentRule, StreamName,
+        ConsentRule, ProjectName, StreamName,
         consent::default_name,
         mask::MaskConfig,
         stream_definition::{DefinitionError, Derivation, StoredCredential, StreamDefinition},
@@ -26,6 +26,7 @@ use crate::{
 pub struct NewStream {
     /// None only for a derived stream, which then gets its default name.
     pub name: Option<StreamName>,
+    pub project: ProjectName,
     pub description: String,
     pub tags: Vec<String>,
     /// None: the node's default.
@@ -107,6 +108,7 @@ pub(super) async fn create(
     if inventory.stream(&name).is_some() {
         return Err(StreamOrderError::Exists.into());
     }
+    project_orders::demand_open(inventory, &new.project)?;
     let derived = match new.derived {
         None => None,
         Some(derived) => Some(derivation(workshop, inventory, &name, derived).await?),
@@ -121,6 +123,7 @@ pub(super) async fn create(
     };
     let definition = StreamDefinition {
         name: name.clone(),
+        project: new.project,
         description: new.description,
         tags: new.tags,
         enabled: true,
@@ -161,6 +164,13 @@ pub(super) fn to_delete(
 }
 
 pub(super) async fn delete(workshop: &RegistryWorkshop, name: &StreamName) -> Result<(), ControlError> {
+    // Grants first: a later stream of this name must not have them.
+    let prefix = format!("{name}/");
+    for grant in workshop.store.list(inventory_store::READ_GRANT).await? {
+        if grant.name.starts_with(&prefix) {
+            workshop.store.delete(inventory_store::READ_GRANT, &grant.name, grant.version).await?;
+        }
+    }
     if let Some(stored) = workshop.store.get(inventory_store::STREAM, name.as_str()).await? {
         workshop.store.delete(inventory_store::STREAM, name.as_str(), stored.version).await?;
     }

@@ -94,6 +94,10 @@ impl ClientError {
 fn refusal_step(problem: &Problem) -> Option<String> {
     let step = match (problem.status, problem.code.as_str()) {
         (_, "stream_has_dependents") => "add --recursive to delete its derived streams as well".into(),
+        (404, code) if code.contains("principal") => {
+            "see which there are with: sluice list principals".into()
+        }
+        (404, code) if code.contains("project") => "see which there are with: sluice list projects".into(),
         (404, code) if code.contains("stream") => "see which streams exist with: sluice list streams".into(),
         (404, code) if code.contains("contract") || code.contains("schema") => {
             "see which contracts exist with: sluice list contracts".into()

@@ -12,7 +12,7 @@ use super::{
     output::{self, Format, Table, items_at, text_at},
     settings::Settings,
 };
-use crate::domain::{ContractRef, limits::DOCUMENT_BYTES_MAX};
+use crate::domain::{ContractRef, ProjectName, limits::DOCUMENT_BYTES_MAX};
 
 /// Arguments of `sluice create contract`.
 #[derive(clap::Args)]
@@ -26,6 +26,9 @@ pub struct CreateArguments {
     /// Contract: key field, personal fields, validations, in JSON or YAML
     #[arg(long, alias = "contract-definition", value_name = "FILE")]
     contract: PathBuf,
+    /// Project it belongs to [default: the default one]
+    #[arg(short = 'p', long)]
+    project: Option<ProjectName>,
     /// Let everybody use it; it can then not be deleted
     #[arg(long)]
     public: bool,
@@ -48,6 +51,7 @@ pub async fn create(settings: &Settings, arguments: CreateArguments) -> Result<(
     let schema = arguments.schema.as_deref().map(read_document).transpose()?;
     let body = json!({
         "ref": arguments.reference,
+        "project": arguments.project.unwrap_or_default(),
         "schema": schema,
         "contract": read_document(&arguments.contract)?,
         "public": arguments.public,

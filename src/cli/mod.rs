@@ -18,6 +18,8 @@ mod example_events;
 mod failure;
 mod listen;
 mod output;
+mod principal;
+mod project;
 mod send;
 mod serve;
 mod settings;
@@ -58,7 +60,7 @@ enum Command {
     Serve(serve::Arguments),
     /// Show in one minute what a node does, on a throw-away one
     Demo(demo::Arguments),
-    /// Make a stream or a data contract
+    /// Make a stream, a data contract, a user, a service account, a token or a project
     #[command(subcommand, arg_required_else_help = true)]
     Create(Create),
     /// Show a stream or a data contract
@@ -76,6 +78,23 @@ enum Command {
     /// Let no more events use a data contract
     #[command(subcommand, arg_required_else_help = true)]
     Archive(Change),
+    /// Change a user, a service account or a project
+    #[command(subcommand, arg_required_else_help = true)]
+    Update(Update),
+    /// Put a principal into a project
+    #[command(subcommand, arg_required_else_help = true)]
+    Add(Add),
+    /// Take a principal out of a project
+    #[command(subcommand, arg_required_else_help = true)]
+    Remove(Remove),
+    /// Let a principal read the events of a stream
+    #[command(subcommand, arg_required_else_help = true)]
+    Grant(Grant),
+    /// Take back a grant or an API token
+    #[command(subcommand, arg_required_else_help = true)]
+    Revoke(Revoke),
+    /// Show who you are to the node
+    Whoami,
     /// Send random events to a stream
     #[command(alias = "sim")]
     Simulate(simulate::Arguments),
@@ -97,6 +116,14 @@ enum Create {
     /// Make a data contract from files
     #[command(aliases = ["contracts", "data-contract"])]
     Contract(contract::CreateArguments),
+    /// Make a user, without a token
+    User(principal::CreateArguments),
+    /// Make a service account, without a token
+    ServiceAccount(principal::CreateArguments),
+    /// Make an API token, which is shown once
+    Token(principal::TokenArguments),
+    /// Make a project
+    Project(project::CreateArguments),
 }
 
 #[derive(Subcommand)]
@@ -107,6 +134,12 @@ enum Get {
     /// Show one data contract
     #[command(aliases = ["contracts", "data-contract"])]
     Contract(contract::OneArgument),
+    /// Show one user
+    User(principal::OneArgument),
+    /// Show one service account
+    ServiceAccount(principal::OneArgument),
+    /// Show one project
+    Project(project::OneArgument),
 }
 
 #[derive(Subcommand)]
@@ -117,6 +150,24 @@ enum List {
     /// Show all data contracts
     #[command(aliases = ["contract", "data-contract", "data-contracts"])]
     Contracts,
+    /// Show all users and service accounts
+    Principals,
+    /// Show all users
+    #[command(alias = "user")]
+    Users,
+    /// Show all service accounts
+    #[command(alias = "service-account")]
+    ServiceAccounts,
+    /// Show the API tokens of a principal
+    #[command(alias = "token")]
+    Tokens(principal::TokensOfArgument),
+    /// Show all projects
+    #[command(alias = "project")]
+    Projects,
+    /// Show who is in a project
+    Members(project::OneArgument),
+    /// Show who may read a stream by a grant
+    Grants(project::GrantsArgument),
 }
 
 #[derive(Subcommand)]
@@ -127,6 +178,48 @@ enum Delete {
     /// Delete a data contract that is still a draft
     #[command(aliases = ["contracts", "data-contract"])]
     Contract(contract::OneArgument),
+    /// Delete a user with its tokens, memberships and grants
+    User(principal::OneArgument),
+    /// Delete a service account with its tokens, memberships and grants
+    ServiceAccount(principal::OneArgument),
+    /// Delete a project that nothing belongs to
+    Project(project::OneArgument),
+}
+
+#[derive(Subcommand)]
+enum Update {
+    /// Change a user's name, address or role, or disable it
+    User(principal::UpdateArguments),
+    /// Change a service account's name or role, or disable it
+    ServiceAccount(principal::UpdateArguments),
+    /// Change a project's description, archive it or open it again
+    Project(project::UpdateArguments),
+}
+
+#[derive(Subcommand)]
+enum Add {
+    /// Put a principal into a project, or give it another role there
+    Member(project::AddArguments),
+}
+
+#[derive(Subcommand)]
+enum Remove {
+    /// Take a principal out of a project
+    Member(project::RemoveArguments),
+}
+
+#[derive(Subcommand)]
+enum Grant {
+    /// Let a principal read the events of a stream
+    Read(project::GrantArguments),
+}
+
+#[derive(Subcommand)]
+enum Revoke {
+    /// End a grant, and the readers that read by it
+    Read(project::UngrantArguments),
+    /// Revoke an API token, or all of a principal
+    Token(principal::RevokeArguments),
 }
 
 #[derive(Subcommand)]
@@ -168,20 +261,63 @@ async fn call(command: Command, settings: &Settings) -> Result<()> {
     match command {
         Command::Create(Create::Stream(arguments)) => stream::create(settings, arguments).await,
         Command::Create(Create::Contract(arguments)) => contract::create(settings, arguments).await,
+        Command::Create(Create::User(arguments)) => principal::create(settings, "user", arguments).await,
+        Command::Create(Create::ServiceAccount(arguments)) => {
+            principal::create(settings, "service_account", arguments).await
+        }
+        Command::Create(Create::Token(arguments)) => principal::create_token(settings, arguments).await,
+        Command::Create(Create::Project(arguments)) => project::create(settings, arguments).await,
+        Command::Get(Get::User(arguments) | Get::ServiceAccount(arguments)) => {
+            principal::get(settings, arguments).await
+        }
+        Command::Get(Get::Project(arguments)) => project::get(settings, arguments).await,
         Command::Get(Get::Stream(arguments)) => stream::get(settings, arguments).await,
         Command::Get(Get::Contract(arguments)) => contract::get(settings, arguments).await,
+        Command::List(List::Principals) => principal::list(settings, None).await,
+        Command::List(List::Users) => principal::list(settings, Some("user")).await,
+        Command::List(List::ServiceAccounts) => principal::list(settings, Some("service_account")).await,
+        Command::List(List::Tokens(arguments)) => principal::list_tokens(settings, arguments).await,
+        Command::List(List::Projects) => project::list(settings).await,
+        Command::List(List::Members(arguments)) => project::list_members(settings, arguments).await,
+        Command::List(List::Grants(arguments)) => project::list_grants(settings, arguments).await,
         Command::List(List::Streams) => stream::list(settings).await,
         Command::List(List::Contracts) => contract::list(settings).await,
+        Command::Delete(Delete::User(arguments) | Delete::ServiceAccount(arguments)) => {
+            principal::delete(settings, arguments).await
+        }
+        Command::Delete(Delete::Project(arguments)) => project::delete(settings, arguments).await,
         Command::Delete(Delete::Stream(arguments)) => stream::delete(settings, arguments).await,
         Command::Delete(Delete::Contract(arguments)) => contract::delete(settings, arguments).await,
         Command::Activate(Change::Contract(arguments)) => contract::activate(settings, arguments).await,
         Command::Archive(Change::Contract(arguments)) => contract::archive(settings, arguments).await,
+        command @ (Command::Update(_)
+        | Command::Add(_)
+        | Command::Remove(_)
+        | Command::Grant(_)
+        | Command::Revoke(_)) => change_access(command, settings).await,
+        Command::Whoami => principal::whoami(settings).await,
         Command::Simulate(arguments) => simulate::run(settings, arguments).await,
         Command::Send(arguments) => send::run(settings, arguments).await,
         Command::Listen(arguments) => listen::run(settings, arguments).await,
         Command::Serve(_) | Command::Demo(_) | Command::Completion(_) | Command::Version => {
             unreachable!("run handles the commands without a node")
         }
+    }
+}
+
+/// The commands that change who may do what.
+async fn change_access(command: Command, settings: &Settings) -> Result<()> {
+    match command {
+        Command::Update(Update::User(arguments) | Update::ServiceAccount(arguments)) => {
+            principal::update(settings, arguments).await
+        }
+        Command::Update(Update::Project(arguments)) => project::update(settings, arguments).await,
+        Command::Add(Add::Member(arguments)) => project::add_member(settings, arguments).await,
+        Command::Remove(Remove::Member(arguments)) => project::remove_member(settings, arguments).await,
+        Command::Grant(Grant::Read(arguments)) => project::grant_read(settings, arguments).await,
+        Command::Revoke(Revoke::Read(arguments)) => project::revoke_read(settings, arguments).await,
+        Command::Revoke(Revoke::Token(arguments)) => principal::revoke_token(settings, arguments).await,
+        _ => unreachable!("call handles the other commands"),
     }
 }
 

@@ -13,13 +13,16 @@ use super::{
     output::{self, Format, Table, items_at, text_at},
     settings::Settings,
 };
-use crate::domain::{ContractRef, StreamName, limits::CONSENT_LEVELS_MAX};
+use crate::domain::{ContractRef, ProjectName, StreamName, limits::CONSENT_LEVELS_MAX};
 
 /// Arguments of `sluice create stream`.
 #[derive(clap::Args)]
 pub struct CreateArguments {
     /// Name of the stream; a derived stream may leave it to the node
     name: Option<StreamName>,
+    /// Project it belongs to [default: that of its source, or the default one]
+    #[arg(short = 'p', long)]
+    project: Option<ProjectName>,
     /// What the stream is for
     #[arg(long)]
     description: Option<String>,
@@ -177,6 +180,9 @@ fn body_of(arguments: CreateArguments) -> Result<Value, Failure> {
     let mut put = |key: &str, value: Value| body.insert(key.to_owned(), value);
     if let Some(name) = &arguments.name {
         put("name", json!(name));
+    }
+    if let Some(project) = &arguments.project {
+        put("project", json!(project));
     }
     if let Some(description) = &arguments.description {
         put("description", json!(description));

@@ -29,6 +29,22 @@ fn verb_then_noun_with_the_originals_other_names() {
         "sluice send clicks - --schema acme/clicks/1.0.0 --atomic",
         "sluice listen clicks --from 17 --count 1",
         "sluice completion bash",
+        "sluice create user ada --email ada@example.org --role approver",
+        "sluice create service-account shop.sender",
+        "sluice create token ada --name laptop --expires-in-days 7 -o plain",
+        "sluice create token",
+        "sluice create project shop --description s",
+        "sluice create stream clicks -p shop",
+        "sluice list service-accounts",
+        "sluice list tokens",
+        "sluice update user ada --disable",
+        "sluice add member shop ada --role project_admin",
+        "sluice remove member shop ada",
+        "sluice grant read clicks ada --expires-in-days 1",
+        "sluice revoke read clicks ada",
+        "sluice revoke token ada 0123456789abcdef",
+        "sluice revoke token ada --all",
+        "sluice whoami",
         "sluice version",
     ];
     for line in lines {
@@ -48,6 +64,13 @@ fn what_is_not_understood_is_refused_before_anything_is_sent() {
         "sluice listen clicks --from yesterday",
         "sluice listen clicks --client-id only",
         "sluice get stream",
+        "sluice create user Ada",
+        "sluice create user ada --role owner",
+        "sluice update user ada",
+        "sluice update user ada --enable --disable",
+        "sluice revoke token ada",
+        "sluice create project ../x",
+        "sluice grant read clicks ada --expires-in-days 0",
     ];
     for line in lines {
         let parsed = Arguments::try_parse_from(line.split_whitespace());

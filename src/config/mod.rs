@@ -9,6 +9,7 @@ mod http;
 mod keys;
 mod log;
 mod node;
+mod oidc;
 mod storage;
 mod streams;
 mod tokens;
@@ -23,6 +24,7 @@ pub use self::{
     keys::{Keys, MasterSource, MasterSourceError},
     log::{Log, LogFormat},
     node::Node,
+    oidc::{Oidc, OidcAlgorithm, is_loopback},
     storage::Storage,
     streams::Streams,
     tokens::Tokens,
@@ -38,6 +40,7 @@ pub struct Config {
     pub node: Node,
     pub http: Http,
     pub tokens: Tokens,
+    pub oidc: Oidc,
     pub storage: Storage,
     pub streams: Streams,
     pub keys: Keys,
@@ -86,6 +89,7 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         self.http.check()?;
         self.tokens.check()?;
+        self.oidc.check()?;
         self.storage.check()?;
         self.streams.check()?;
         self.keys.check()

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ContractRef, FieldPath, Suite};
+use super::{ContractRef, FieldPath, ProjectName, Suite};
 
 /// Where a contract is in its life. Events are accepted only under an `ACTIVE` one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -123,6 +123,9 @@ pub struct Contract {
     #[serde(default)]
     pub other_schema_refs: Vec<ContractRef>,
     pub state: ContractState,
+    /// What it belongs to.
+    #[serde(default)]
+    pub project: ProjectName,
     /// Usable by every project; cannot be deleted.
     pub is_public: bool,
     /// The field whose value names the session.
@@ -159,6 +162,7 @@ impl Contract {
             schema_ref,
             other_schema_refs: Vec::new(),
             state: ContractState::Draft,
+            project: ProjectName::default(),
             is_public: false,
             key_field,
             personal_fields: Vec::new(),
@@ -167,6 +171,12 @@ impl Contract {
             suite: Suite::default(),
             about: ContractAbout::default(),
         }
+    }
+
+    /// Whether streams of `project` may take events of this contract.
+    #[must_use]
+    pub fn serves(&self, project: &ProjectName) -> bool {
+        self.is_public || self.project == *project
     }
 
     /// Whether an event of this contract may be sent under `schema`.

@@ -55,3 +55,9 @@ pub const BODY_BYTES_MAX: usize = 256 << 20;
 pub const CONTAINER_BLOCK_BYTES_MAX: usize = 16 << 20;
 /// Bytes of the metadata of an Avro object container (writer schema included).
 pub const CONTAINER_HEADER_BYTES_MAX: usize = 256 << 10;
+/// Characters of an e-mail address (RFC 5321: 254), and tokens of a principal that are good at a time.
+pub const EMAIL_CHARS_MAX: usize = 254;
+pub const PRINCIPAL_TOKENS_MAX: usize = 50;
+/// Characters of a project's description (the original's limit), and its members.
+pub const PROJECT_DESCRIPTION_CHARS_MAX: usize = 5000;
+pub const PROJECT_MEMBERS_MAX: usize = 1000;

@@ -9,7 +9,10 @@ mod document;
 mod field_path;
 pub mod limits;
 pub mod mask;
+pub mod principal;
+pub mod project;
 pub mod record;
+pub mod role;
 mod schema;
 mod session;
 mod simple_schema;
@@ -26,7 +29,10 @@ pub use self::{
     document::{DocumentError, DocumentRule},
     field_path::{FIELD_PATH_BYTES_MAX, FieldPath, FieldPathError, META_FIELD},
     mask::{MaskConfig, MaskError, MaskHash},
+    principal::{ApiToken, Principal, PrincipalId, PrincipalKind, ReadGrant},
+    project::{Project, ProjectName, ProjectState},
     record::{Levels, Record, RecordBatch, RecordDamaged, RecordHead, Serialization},
+    role::{Permission, Role},
     schema::{Schema, SchemaDocumentError, SchemaKind},
     session::{Epoch, Fingerprint, KeyLink},
     stream::{StreamName, StreamNameError},

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ConsentRule, ConsentRuleError, StreamName, limits,
+    ConsentRule, ConsentRuleError, ProjectName, StreamName, limits,
     mask::{MaskConfig, MaskError},
 };
 use crate::clock::Timestamp;
@@ -16,6 +16,9 @@ pub const RETENTION_DAYS_DEFAULT: u32 = 7;
 #[serde(rename_all = "camelCase")]
 pub struct StreamDefinition {
     pub name: StreamName,
+    /// What it belongs to.
+    #[serde(default)]
+    pub project: ProjectName,
     /// At most 1000 characters.
     #[serde(default)]
     pub description: String,
@@ -92,6 +95,7 @@ impl StreamDefinition {
     pub fn source(name: StreamName, created: Timestamp) -> StreamDefinition {
         StreamDefinition {
             name,
+            project: ProjectName::default(),
             description: String::new(),
             tags: Vec::new(),
             enabled: true,

@@ -1,4 +1,4 @@
-//! Who may come in: tokens of streams, and the operator's token.
+//! Who may come in with the credentials of a stream; `identity` says who may work with the control plane.
 //!
 //! A token is verified once per worker thread and remembered; every request still looks its client up in
 //! the inventory, so that credentials stop working the moment they are removed.
@@ -14,8 +14,9 @@ use arc_swap::ArcSwap;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use dashmap::DashMap;
 
+use super::{Issuer, identity::Front};
 use crate::{
-    actors::{Inventory, KnownStream},
+    actors::{Inventory, KnownStream, RegistryHandle},
     clock::{Clock, Timestamp},
     config::Tokens,
     crypto::{Claims, Expected, SigningKey, TokenError, TokenKind, verify_secret},
@@ -23,14 +24,18 @@ use crate::{
 
 /// Checks credentials and tokens. Cheap to clone.
 #[derive(Clone)]
-pub struct Access(Arc<Inner>);
+pub struct Access(pub(super) Arc<Inner>);
 
-struct Inner {
-    inventory: Arc<ArcSwap<Inventory>>,
+pub(super) struct Inner {
+    pub(super) inventory: Arc<ArcSwap<Inventory>>,
     signing: Arc<SigningKey>,
-    admin_hash: [u8; 32],
+    pub(super) admin_hash: [u8; 32],
     tokens: Tokens,
-    clock: Clock,
+    pub(super) clock: Clock,
+    /// None: only API tokens open the control plane.
+    pub(super) front: Option<Front>,
+    /// By the id of an API token. Holds at most as many as there ever were.
+    pub(super) last_used: DashMap<Box<str>, Timestamp>,
     failures: DashMap<u64, (i64, u32)>,
     hasher: RandomState,
 }
@@ -67,6 +72,21 @@ pub enum AccessError {
     CredentialsWrong,
     #[error("the refresh token is not valid: log in with the client secret")]
     RefreshInvalid,
+    #[error(
+        "an API token is needed: sluice create token makes one, admin.token in the data folder is the first"
+    )]
+    ApiTokenMissing,
+    #[error("the API token is not valid here")]
+    ApiTokenInvalid,
+    #[error("your role does not allow this")]
+    Forbidden,
+    #[error("reading the events of this stream was not granted to you: being admin is not enough")]
+    NoReadGrant,
+    /// Whoever asks finds a better word: what kind of thing does not exist.
+    #[error("there is no such thing")]
+    Unseen,
+    #[error("the issuer of the token cannot be asked at this moment")]
+    IssuerUnavailable,
     #[error("too many failed logins of this client: wait a minute")]
     TooManyFailures,
 }
@@ -93,13 +113,15 @@ fn recall(token: &str) -> Option<Verified> {
 }
 
 impl Access {
-    /// Checks against `inventory`; tokens are signed with `signing`, the operator's token hashes to `admin_hash`.
+    /// Checks against `inventory`; tokens are signed with `signing`, the operator's token hashes to `admin_hash`;
+    /// people come in by the issuer of `front`, if there is one.
     #[must_use]
     pub fn new(
         inventory: Arc<ArcSwap<Inventory>>,
         signing: Arc<SigningKey>,
         admin_hash: [u8; 32],
         tokens: Tokens,
+        front: Option<(Issuer, RegistryHandle)>,
         clock: Clock,
     ) -> Access {
         Access(Arc::new(Inner {
@@ -108,6 +130,8 @@ impl Access {
             admin_hash,
             tokens,
             clock,
+            front: front.map(|(issuer, registry)| Front { issuer, registry }),
+            last_used: DashMap::new(),
             failures: DashMap::new(),
             hasher: RandomState::new(),
         }))
@@ -164,12 +188,6 @@ impl Access {
     #[must_use]
     pub fn still_admits(&self, caller: &Caller) -> bool {
         self.0.inventory.load().client(&caller.client_id).is_some()
-    }
-
-    /// Whether this `Authorization` header holds the operator's token.
-    #[must_use]
-    pub fn is_admin(&self, authorization: Option<&str>) -> bool {
-        bearer(authorization).is_some_and(|token| verify_secret(token, &self.0.admin_hash))
     }
 
     /// The public keys that tokens can be verified with (JWKS, RFC 7517).
@@ -266,7 +284,7 @@ impl Access {
     }
 }
 
-fn bearer(authorization: Option<&str>) -> Option<&str> {
+pub(super) fn bearer(authorization: Option<&str>) -> Option<&str> {
     let (scheme, token) = authorization?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }

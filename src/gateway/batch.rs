@@ -342,8 +342,7 @@ impl BatchBody {
         let mut ready = Vec::with_capacity(group.events.len());
         for (at, (index, range)) in group.events.iter().enumerate() {
             let event = RawEvent { schema: &self.schema, body: &group.bytes[range.clone()] };
-            let name = &self.stream.definition.name;
-            match self.intake.check(name, event, declared, &mut group.tapes[at]) {
+            match self.intake.check(&self.stream, event, declared, &mut group.tapes[at]) {
                 Ok(checked) => ready.push((at, checked)),
                 Err(refusal) => self.refuse(*index, refusal)?,
             }

@@ -91,7 +91,7 @@ impl Intake {
         let event = RawEvent { schema, body };
         let mut batch = RecordBatch::default();
         let waiting = WORK.with_borrow_mut(|(tape, sealer)| {
-            let checked = self.check(name, event, declared, tape)?;
+            let checked = self.check(stream, event, declared, tape)?;
             let Some(key) = self.open_key(&checked) else { return Ok(Some(checked)) };
             self.seal(&checked, &key, event, tape, sealer, &mut batch)?;
             Ok::<_, Refusal>(None)
@@ -111,7 +111,7 @@ impl Intake {
     /// Decodes and checks one event into `tape`.
     pub(super) fn check(
         &self,
-        stream: &StreamName,
+        stream: &KnownStream,
         RawEvent { schema, body }: RawEvent<'_>,
         declared: Option<&str>,
         tape: &mut Tape,
@@ -121,12 +121,16 @@ impl Intake {
         let serialization = known.plan.sniff(declared, body);
         let contract = known.plan.contract_ref(body, serialization)?;
         let plan = inventory.plan(schema, &contract)?;
+        // Another project's contract is answered as one that does not exist.
+        if !plan.contract().serves(&stream.definition.project) {
+            return Err(PlanError::ContractUnknown.into());
+        }
         plan.decode(body, serialization, tape)?;
         plan.validate(body, tape)?;
         let consented = !consent::is_no_consent(tape.consent(), self.0.consent.zero_is_a_purpose);
         let fingerprints = &self.0.fingerprints;
         let key_value = tape.key_text().map(|text| tape.text(body, text)).unwrap_or_default();
-        let session = fingerprints.session(stream, key_value);
+        let session = fingerprints.session(&stream.definition.name, key_value);
         let subject = tape.subject_text().map(|text| fingerprints.subject(tape.text(body, text)));
         Ok(Checked { plan, serialization, session, subject, consented })
     }

@@ -5,16 +5,21 @@
 
 mod access;
 mod batch;
+mod identity;
 mod intake;
 mod library;
+mod oidc;
+mod oidc_keys;
 mod reader;
 mod refusal;
 
 pub use self::{
     access::{Access, AccessError, Caller, Grant},
     batch::{BLOCK_BYTES_MAX, BatchBody, BatchFormat, BatchReport, BatchStop, RefusedEvent},
+    identity::{Identity, Reader},
     intake::{Intake, IntakeArgs},
     library::Library,
+    oidc::Issuer,
     reader::{LogReader, ReadError, ReadEvent, Start},
     refusal::Refusal,
 };

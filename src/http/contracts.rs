@@ -1,4 +1,4 @@
-//! `/api/v1/contracts`: make, show, activate, archive and delete data contracts. Operator's token only.
+//! `/api/v1/contracts`: make, show, activate, archive and delete data contracts.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -9,11 +9,15 @@ use serde_json::value::RawValue;
 
 use super::{
     ApiError, Doors,
-    streams::{demand_admin, document},
+    gate::{self, demand_contract, identify},
+    streams::document,
 };
 use crate::{
     actors::{ControlError, KnownContract, NewContract},
-    domain::{Contract, ContractRef, ContractState, PersonalField, Rule, Schema, SchemaKind, Suite},
+    domain::{
+        Contract, ContractRef, ContractState, Permission, PersonalField, ProjectName, Rule, Schema,
+        SchemaKind, Suite,
+    },
 };
 
 /// What a client sends to make a contract: the two documents as text.
@@ -22,6 +26,8 @@ use crate::{
 struct ContractRequest {
     #[serde(rename = "ref")]
     reference: ContractRef,
+    #[serde(default)]
+    project: ProjectName,
     #[serde(default)]
     schema: Option<String>,
     contract: String,
@@ -35,6 +41,7 @@ struct ContractRequest {
 struct ContractAnswer<'a> {
     #[serde(rename = "ref")]
     reference: &'a ContractRef,
+    project: &'a ProjectName,
     state: ContractState,
     is_public: bool,
     schema_ref: &'a ContractRef,
@@ -77,24 +84,27 @@ pub(super) async fn create(
     payload: Payload,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
-    let by = demand_admin(&request, &doors)?;
+    let identity = identify(&request, &doors).await?;
     let wanted: ContractRequest = document(&request, payload, &doors).await?;
+    let by = gate::demand_project_of(&identity, Permission::CreateContracts, &wanted.project)?;
     let mut contract =
         Contract::parse(&wanted.reference, &wanted.contract).map_err(ControlError::ContractDocument)?;
     contract.is_public |= wanted.public;
+    contract.project = wanted.project;
     let schema = match &wanted.schema {
         Some(text) => Some(Schema::parse(&contract.schema_ref, text).map_err(ControlError::SchemaDocument)?),
         None => None,
     };
+    gate::demand_schemas(&identity, &contract, schema.as_ref())?;
     let made = doors.registry.create_contract(by, NewContract { contract, schema }).await?;
     Ok(HttpResponse::Created().json(answer(&made, None)))
 }
 
-/// All contracts, by reference.
+/// All contracts that the caller sees, by reference.
 pub(super) async fn list(request: HttpRequest, doors: Data<Doors>) -> Result<HttpResponse, ApiError> {
-    demand_admin(&request, &doors)?;
-    let inventory = doors.registry.inventory();
-    let mut known: Vec<_> = inventory.contracts().collect();
+    let identity = identify(&request, &doors).await?;
+    let seen = identity.inventory().contracts();
+    let mut known: Vec<_> = seen.filter(|known| gate::sees_contract(&identity, known)).collect();
     known.sort_by(|a, b| a.contract.reference.cmp(&b.contract.reference));
     let contracts = known.into_iter().map(|known| answer(known, None)).collect();
     Ok(HttpResponse::Ok().json(ContractsAnswer { contracts }))
@@ -106,11 +116,10 @@ pub(super) async fn get(
     path: RefPath,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
-    demand_admin(&request, &doors)?;
-    let inventory = doors.registry.inventory();
-    let known = inventory.contract(reference(&path)?.as_str()).ok_or(ControlError::ContractUnknown)?;
-    let schema = inventory.schema(known.contract.schema_ref.as_str()).map(|known| &known.schema);
-    Ok(HttpResponse::Ok().json(answer(known, schema)))
+    let wanted = reference(&path);
+    let (identity, known) = demand_contract(&request, &doors, Permission::ViewContracts, &wanted).await?;
+    let schema = identity.inventory().schema(known.contract.schema_ref.as_str()).map(|known| &known.schema);
+    Ok(HttpResponse::Ok().json(answer(&known, schema)))
 }
 
 /// Takes a contract to ACTIVE: events are accepted under it from now on.
@@ -137,8 +146,9 @@ pub(super) async fn delete(
     path: RefPath,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
-    let by = demand_admin(&request, &doors)?;
-    doors.registry.delete_contract(by, reference(&path)?).await?;
+    let wanted = reference(&path);
+    let (identity, known) = demand_contract(&request, &doors, Permission::DeleteResources, &wanted).await?;
+    doors.registry.delete_contract(identity.who(), known.contract.reference.clone()).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -148,14 +158,22 @@ async fn step(
     doors: &Doors,
     to: ContractState,
 ) -> Result<HttpResponse, ApiError> {
-    let by = demand_admin(request, doors)?;
-    let known = doors.registry.step_contract(by, reference(path)?, to).await?;
+    let (identity, known) =
+        demand_contract(request, doors, Permission::ViewContracts, &reference(path)).await?;
+    let permission = match (known.contract.state, to) {
+        (ContractState::Approved, ContractState::Active) => Permission::CreateContracts,
+        (_, ContractState::Archived) => Permission::DeleteResources,
+        // Activating what nobody approved takes who may approve.
+        _ => Permission::ReviewContracts,
+    };
+    let by = gate::demand_contract_of(&identity, permission, &known)?;
+    let known = doors.registry.step_contract(by, known.contract.reference.clone(), to).await?;
     Ok(HttpResponse::Ok().json(answer(&known, None)))
 }
 
-fn reference(path: &RefPath) -> Result<ContractRef, ControlError> {
+fn reference(path: &RefPath) -> String {
     let (handle, name, version) = &**path;
-    format!("{handle}/{name}/{version}").parse().map_err(|_| ControlError::ContractUnknown)
+    format!("{handle}/{name}/{version}")
 }
 
 fn answer<'a>(known: &'a KnownContract, schema: Option<&'a Schema>) -> ContractAnswer<'a> {
@@ -167,6 +185,7 @@ fn answer<'a>(known: &'a KnownContract, schema: Option<&'a Schema>) -> ContractA
     };
     ContractAnswer {
         reference: &contract.reference,
+        project: &contract.project,
         state: contract.state,
         is_public: contract.is_public,
         schema_ref: &contract.schema_ref,

@@ -1,4 +1,5 @@
-//! Reading a stream live or from the past: web socket, SSE and NDJSON. A stream's own token only.
+//! Reading a stream live or from the past: web socket, SSE and NDJSON. By a token of the stream, or, but for
+//! the web socket, by a principal with a grant on it: being admin is not enough.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -12,9 +13,12 @@ use tokio::sync::mpsc;
 use super::{
     ApiError, Doors,
     ingest::text,
-    subscription::{Framing, Order, Subscription},
+    subscription::{Admits, Framing, Order, Subscription},
 };
-use crate::gateway::{AccessError, Start};
+use crate::{
+    actors::ControlError,
+    gateway::{AccessError, Start},
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,8 +44,10 @@ pub(super) async fn web_socket(
         .max_frame_size(INBOUND_BYTES_MAX)
         .aggregate_continuations()
         .max_continuation_size(INBOUND_BYTES_MAX);
-    let admits = move || doors.access.still_admits(&caller);
-    Subscription::start_web_socket(reader, session, messages, place, Box::new(admits));
+    let changes = doors.registry.changes();
+    let still = Box::new(move || doors.access.still_admits(&caller));
+    let admits = Admits { still, changes };
+    Subscription::start_web_socket(reader, session, messages, place, admits);
     Ok(response)
 }
 
@@ -53,20 +59,23 @@ pub(super) async fn events(
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let headers = request.headers();
-    let caller = doors.access.caller(text(headers, AUTHORIZATION.as_str())?)?;
-    if caller.stream.definition.name.as_str() != *name {
-        return Err(AccessError::OtherStream.into());
-    }
+    let authorization = text(headers, AUTHORIZATION.as_str())?;
+    let who = doors.access.reader(authorization, &name).await.map_err(|error| match error {
+        AccessError::Unseen => ControlError::StreamUnknown.into(),
+        error => ApiError::from(error),
+    })?;
     let lines = text(headers, ACCEPT.as_str())?.is_some_and(|accept| accept.contains("application/x-ndjson"));
     let resume = text(headers, "last-event-id")?;
     let start = start(query.from.as_deref(), resume)?;
     let place = doors.admission.reader()?;
-    let reader = doors.library.open(caller.stream.definition.name.clone(), start).await?;
+    let reader = doors.library.open(who.stream().definition.name.clone(), start).await?;
     let framing = if lines { Framing::Lines } else { Framing::ServerSent };
     let order = Order { framing, limit: query.limit, follow: query.follow.unwrap_or(true) };
+    tracing::info!(who = ?who.who(), stream = %who.stream().definition.name, "a reader comes");
     let (sender, receiver) = mpsc::channel::<Result<Bytes, actix_web::Error>>(PAGES_WAITING);
-    let admits = move || doors.access.still_admits(&caller);
-    Subscription::start_body(reader, sender, order, place, Box::new(admits));
+    let changes = doors.registry.changes();
+    let still = Box::new(move || doors.access.still_reads(&who));
+    Subscription::start_body(reader, sender, order, place, Admits { still, changes });
     let body = futures_util::stream::unfold(receiver, async |mut receiver| {
         receiver.recv().await.map(|page| (page, receiver))
     });

@@ -9,14 +9,19 @@ mod body;
 mod contracts;
 mod doors;
 mod egress;
+mod gate;
+mod grants;
 mod health;
 mod ingest;
 pub mod listener;
+mod principals;
 mod problem;
+mod projects;
 mod routes;
 mod streams;
 mod subscription;
 mod token;
+mod whoami;
 
 pub use self::{
     admission::Admission,

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::batch::Verdicts;
 use crate::{
-    actors::{ControlError, PlanError, StreamOrderError},
+    actors::{ControlError, PlanError, PrincipalOrderError, ProjectOrderError, StreamOrderError},
     event::container::ContainerError,
     gateway::{AccessError, ReadError, Refusal},
     storage::{AppendError, LogError},
@@ -25,8 +25,6 @@ use crate::{
 pub enum ApiError {
     #[error(transparent)]
     Access(#[from] AccessError),
-    #[error("an operator's token is needed: see admin.token in the data folder")]
-    NotAdmin,
     #[error("header Strm-Schema-Ref is missing: name the schema as handle/name/version")]
     SchemaHeaderMissing,
     #[error("a header is given twice or is not text")]
@@ -88,7 +86,6 @@ impl ApiError {
     fn row(&self) -> Row {
         match self {
             Self::Access(error) => access_row(*error),
-            Self::NotAdmin => ("admin_token_missing", 401, None),
             Self::SchemaHeaderMissing => ("schema_header_missing", 400, None),
             Self::HeaderInvalid => ("header_invalid", 400, None),
             Self::IdempotencyKey => ("idempotency_key_invalid", 400, None),
@@ -130,6 +127,12 @@ fn access_row(error: AccessError) -> Row {
         AccessError::OtherStream => ("token_for_other_stream", 403, None),
         AccessError::CredentialsWrong => ("credentials_wrong", 401, None),
         AccessError::RefreshInvalid => ("refresh_token_invalid", 400, None),
+        AccessError::ApiTokenMissing => ("api_token_missing", 401, None),
+        AccessError::ApiTokenInvalid => ("api_token_invalid", 401, None),
+        AccessError::Forbidden => ("role_forbids", 403, None),
+        AccessError::NoReadGrant => ("read_grant_missing", 403, None),
+        AccessError::Unseen => ("route_unknown", 404, None),
+        AccessError::IssuerUnavailable => ("issuer_unavailable", 503, Some(5)),
         AccessError::TooManyFailures => ("too_many_failures", 429, Some(60)),
     }
 }
@@ -172,14 +175,44 @@ fn control_row(error: &ControlError) -> Row {
         ControlError::Stream(StreamOrderError::SourceUnknown) => ("source_stream_unknown", 404, None),
         ControlError::Stream(StreamOrderError::HasDependents(_)) => ("stream_has_dependents", 409, None),
         ControlError::Stream(_) => ("stream_invalid", 400, None),
+        ControlError::Principal(error) => principal_row(*error),
+        ControlError::Project(error) => project_row(*error),
         ControlError::Conflict => ("conflict", 409, Some(1)),
         ControlError::Unavailable => ("store_unavailable", 503, Some(2)),
     }
 }
 
+fn principal_row(error: PrincipalOrderError) -> Row {
+    match error {
+        PrincipalOrderError::Unknown => ("principal_unknown", 404, None),
+        PrincipalOrderError::Exists => ("principal_exists", 409, None),
+        PrincipalOrderError::BuiltIn => ("principal_built_in", 409, None),
+        PrincipalOrderError::OwnRole => ("own_role", 403, None),
+        PrincipalOrderError::LastAdmin => ("last_admin", 409, None),
+        PrincipalOrderError::TokenUnknown => ("api_token_unknown", 404, None),
+        PrincipalOrderError::GrantUnknown => ("read_grant_unknown", 404, None),
+        PrincipalOrderError::Invalid(_) => ("principal_invalid", 400, None),
+    }
+}
+
+fn project_row(error: ProjectOrderError) -> Row {
+    match error {
+        ProjectOrderError::Unknown => ("project_unknown", 404, None),
+        ProjectOrderError::Exists => ("project_exists", 409, None),
+        ProjectOrderError::BuiltIn => ("project_built_in", 409, None),
+        ProjectOrderError::NotEmpty => ("project_not_empty", 409, None),
+        ProjectOrderError::Archived => ("project_archived", 409, None),
+        ProjectOrderError::MemberUnknown => ("member_unknown", 404, None),
+        ProjectOrderError::OwnRole => ("own_role", 403, None),
+        ProjectOrderError::Invalid(_) => ("project_invalid", 400, None),
+    }
+}
+
 /// Every code, as `docs/errors/` has pages for them.
 pub const CODES: &[&str] = &[
-    "admin_token_missing",
+    "api_token_invalid",
+    "api_token_missing",
+    "api_token_unknown",
     "avro_invalid",
     "avro_too_deep",
     "avro_trailing_bytes",
@@ -213,19 +246,36 @@ pub const CODES: &[&str] = &[
     "field_unknown",
     "header_invalid",
     "idempotency_key_invalid",
+    "issuer_unavailable",
     "json_duplicate_key",
     "json_invalid",
     "json_too_deep",
     "key_field_empty",
     "key_unavailable",
+    "last_admin",
     "log_damaged",
     "log_unavailable",
+    "member_unknown",
     "meta_missing",
     "method_unknown",
     "not_a_web_socket",
     "overloaded",
+    "own_role",
     "parameter_invalid",
+    "principal_built_in",
+    "principal_exists",
+    "principal_invalid",
+    "principal_unknown",
+    "project_archived",
+    "project_built_in",
+    "project_exists",
+    "project_invalid",
+    "project_not_empty",
+    "project_unknown",
+    "read_grant_missing",
+    "read_grant_unknown",
     "refresh_token_invalid",
+    "role_forbids",
     "route_unknown",
     "schema_exists",
     "schema_header_missing",

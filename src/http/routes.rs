@@ -5,7 +5,9 @@ use actix_web::{
     web::{self, ServiceConfig, get, post},
 };
 
-use super::{ApiError, batch, contracts, egress, health, ingest, streams, token};
+use super::{
+    ApiError, batch, contracts, egress, grants, health, ingest, principals, projects, streams, token, whoami,
+};
 
 /// Adds all routes to an app whose data holds the doors.
 pub fn routes(app: &mut ServiceConfig) {
@@ -44,7 +46,50 @@ pub fn routes(app: &mut ServiceConfig) {
         .service(
             at("/api/v1/contracts/{handle}/{name}/{version}/archive").route(post().to(contracts::archive)),
         )
+        .configure(people)
         .default_service(web::to(unknown));
+}
+
+/// Who may work with the control plane, and on what.
+fn people(app: &mut ServiceConfig) {
+    app.service(at("/api/v1/whoami").route(get().to(whoami::get)))
+        .service(
+            at("/api/v1/principals").route(get().to(principals::list)).route(post().to(principals::create)),
+        )
+        .service(
+            at("/api/v1/principals/{id}")
+                .route(get().to(principals::get))
+                .route(web::patch().to(principals::change))
+                .route(web::delete().to(principals::delete)),
+        )
+        .service(
+            at("/api/v1/principals/{id}/tokens")
+                .route(get().to(principals::list_tokens))
+                .route(post().to(principals::create_token))
+                .route(web::delete().to(principals::revoke_all_tokens)),
+        )
+        .service(
+            at("/api/v1/principals/{id}/tokens/{token}").route(web::delete().to(principals::revoke_token)),
+        )
+        .service(at("/api/v1/projects").route(get().to(projects::list)).route(post().to(projects::create)))
+        .service(
+            at("/api/v1/projects/{name}")
+                .route(get().to(projects::get))
+                .route(web::patch().to(projects::change))
+                .route(web::delete().to(projects::delete)),
+        )
+        .service(at("/api/v1/projects/{name}/members").route(get().to(projects::list_members)))
+        .service(
+            at("/api/v1/projects/{name}/members/{principal}")
+                .route(web::put().to(projects::set_member))
+                .route(web::delete().to(projects::remove_member)),
+        )
+        .service(
+            at("/api/v1/streams/{name}/grants")
+                .route(get().to(grants::list))
+                .route(post().to(grants::create)),
+        )
+        .service(at("/api/v1/streams/{name}/grants/{principal}").route(web::delete().to(grants::delete)));
 }
 
 /// A route that answers other methods with a problem document.

@@ -1,24 +1,28 @@
-//! `/api/v1/streams`: make, show and delete streams. Operator's token only.
+//! `/api/v1/streams`: make, show and delete streams.
 
 use std::collections::BTreeMap;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::AUTHORIZATION,
     web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
-use super::{ApiError, Doors, body::Body, ingest::text};
+use super::{
+    ApiError, Doors,
+    body::Body,
+    gate::{self, demand_stream, identify},
+};
 use crate::{
     actors::{ControlError, NewDerivation, NewMasks, NewStream, StreamOrderError},
     clock::Timestamp,
     domain::{
-        ConsentRule, ContractRef, FieldPath, StreamName, Who, limits,
+        ConsentRule, ContractRef, FieldPath, Permission, ProjectName, StreamName, limits,
         mask::{MaskConfig, MaskHash, check_seed},
         stream_definition::{DefinitionError, StreamDefinition},
     },
+    gateway::{AccessError, Identity},
 };
 
 /// What a client sends to make a stream.
@@ -26,6 +30,8 @@ use crate::{
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct StreamRequest {
     name: Option<StreamName>,
+    /// None: that of the source, or the default one.
+    project: Option<ProjectName>,
     #[serde(default)]
     description: Option<String>,
     #[serde(default)]
@@ -59,6 +65,7 @@ struct MaskedFields {
 struct StreamAnswer<'a> {
     #[serde(rename = "ref")]
     reference: Ref<'a>,
+    project: &'a ProjectName,
     enabled: bool,
     description: &'a str,
     tags: &'a [String],
@@ -108,18 +115,20 @@ pub(super) async fn create(
     payload: Payload,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
-    let by = demand_admin(&request, &doors)?;
+    let identity = identify(&request, &doors).await?;
     let wanted: StreamRequest = document(&request, payload, &doors).await?;
-    let created = doors.registry.create_stream(by, new_stream(wanted)?).await?;
+    let new = new_stream(wanted, &identity)?;
+    demand_new(&identity, &new)?;
+    let created = doors.registry.create_stream(identity.who(), new).await?;
     let secret = (created.client_id.as_str(), created.client_secret.text());
     Ok(HttpResponse::Created().json(answer(&created.definition, Some(secret))))
 }
 
-/// All streams, by name.
+/// All streams that the caller sees, by name.
 pub(super) async fn list(request: HttpRequest, doors: Data<Doors>) -> Result<HttpResponse, ApiError> {
-    demand_admin(&request, &doors)?;
-    let inventory = doors.registry.inventory();
-    let mut streams: Vec<_> = inventory.streams().map(|known| &known.definition).collect();
+    let identity = identify(&request, &doors).await?;
+    let seen = identity.inventory().streams().map(|known| &known.definition);
+    let mut streams: Vec<_> = seen.filter(|definition| identity.sees(&definition.project)).collect();
     streams.sort_by(|a, b| a.name.cmp(&b.name));
     let streams = streams.into_iter().map(|definition| answer(definition, None)).collect();
     Ok(HttpResponse::Ok().json(StreamsAnswer { streams }))
@@ -131,10 +140,7 @@ pub(super) async fn get(
     name: Path<String>,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
-    demand_admin(&request, &doors)?;
-    let inventory = doors.registry.inventory();
-    let known = name.parse().ok().and_then(|name: StreamName| inventory.stream(&name));
-    let known = known.ok_or(ControlError::StreamUnknown)?;
+    let (_, known) = demand_stream(&request, &doors, Permission::ViewResources, &name).await?;
     Ok(HttpResponse::Ok().json(answer(&known.definition, None)))
 }
 
@@ -145,16 +151,32 @@ pub(super) async fn delete(
     query: Query<DeleteQuery>,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
-    let by = demand_admin(&request, &doors)?;
-    let name = name.parse().map_err(|_| ControlError::StreamUnknown)?;
-    doors.registry.delete_stream(by, name, query.recursive).await?;
+    let (identity, known) = demand_stream(&request, &doors, Permission::DeleteResources, &name).await?;
+    let name = known.definition.name.clone();
+    // Also what derives from it, which may be another project's: its name is not told.
+    let may = |project| identity.may_in(Permission::DeleteResources, project);
+    if !identity.inventory().derived_from(&name).all(|derived| may(&derived.definition.project)) {
+        return Err(AccessError::Forbidden.into());
+    }
+    doors.registry.delete_stream(identity.who(), name, query.recursive).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Who asks. Refuses a request without the operator's token.
-pub(super) fn demand_admin(request: &HttpRequest, doors: &Doors) -> Result<Who, ApiError> {
-    let authorization = text(request.headers(), AUTHORIZATION.as_str())?;
-    if doors.access.is_admin(authorization) { Ok(Who::operator()) } else { Err(ApiError::NotAdmin) }
+/// Refuses a stream that the caller may not make: where it goes, what it derives from, what it masks by.
+fn demand_new(identity: &Identity, new: &NewStream) -> Result<(), ApiError> {
+    gate::demand_project_of(identity, Permission::CreateResources, &new.project)?;
+    let Some(derived) = &new.derived else { return Ok(()) };
+    let source = identity.inventory().stream(&derived.source);
+    let source = source.filter(|source| identity.sees(&source.definition.project));
+    let source = source.ok_or(ControlError::Stream(StreamOrderError::SourceUnknown))?;
+    identity.demand_in(Permission::CreateResources, &source.definition.project)?;
+    for reference in derived.masks.iter().flat_map(|masks| masks.config.patterns.keys()) {
+        if gate::seen_contract(identity, reference.as_str()).is_none() {
+            let unknown = StreamOrderError::MaskContractUnknown(reference.to_string());
+            return Err(ControlError::Stream(unknown).into());
+        }
+    }
+    Ok(())
 }
 
 /// Reads a JSON document of the control plane.
@@ -174,7 +196,7 @@ pub(super) async fn document<T: DeserializeOwned>(
     })
 }
 
-fn new_stream(wanted: StreamRequest) -> Result<NewStream, ApiError> {
+fn new_stream(wanted: StreamRequest, identity: &Identity) -> Result<NewStream, ApiError> {
     let refuse = |error: DefinitionError| ControlError::Stream(StreamOrderError::Definition(error));
     let derived = match wanted.derived_from {
         None if wanted.purposes.is_empty() && wanted.masked_fields.is_empty() => None,
@@ -191,8 +213,11 @@ fn new_stream(wanted: StreamRequest) -> Result<NewStream, ApiError> {
             Some(NewDerivation { source, rule, masks, as_received: wanted.as_received })
         }
     };
+    let source = derived.as_ref().and_then(|derived| identity.inventory().stream(&derived.source));
+    let project = wanted.project.or_else(|| source.map(|source| source.definition.project.clone()));
     Ok(NewStream {
         name: wanted.name,
+        project: project.unwrap_or_default(),
         description: wanted.description.unwrap_or_default(),
         tags: wanted.tags,
         retention_days: wanted.retention_days,
@@ -227,6 +252,7 @@ fn answer<'a>(definition: &'a StreamDefinition, secret: Option<(&str, &'a str)>)
     };
     StreamAnswer {
         reference: Ref { name: &definition.name },
+        project: &definition.project,
         enabled: definition.enabled,
         description: &definition.description,
         tags: &definition.tags,

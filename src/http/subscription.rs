@@ -13,7 +13,7 @@ use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler, fut};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError, Session};
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, timeout},
 };
 
@@ -41,8 +41,12 @@ pub(super) struct Order {
 
 type Page = Result<Bytes, actix_web::Error>;
 
-/// Whether the reader's credentials are still good; asked before every page and every heartbeat.
-pub(super) type Admits = Box<dyn Fn() -> bool>;
+/// Whether the reader is still let in: asked before every page, at every heartbeat, and whenever something that
+/// may decide it has changed.
+pub(super) struct Admits {
+    pub still: Box<dyn Fn() -> bool>,
+    pub changes: watch::Receiver<u64>,
+}
 
 enum Sink {
     WebSocket(Session),
@@ -137,9 +141,9 @@ impl StreamHandler<Result<AggregatedMessage, ProtocolError>> for Subscription {
 }
 
 /// Reads and writes until the log, the order or the client ends.
-async fn pump(mut reader: LogReader, mut sink: Sink, admits: Admits) {
+async fn pump(mut reader: LogReader, mut sink: Sink, mut admits: Admits) {
     let mut left = sink.limit();
-    while left > 0 && admits() {
+    while left > 0 && (admits.still)() {
         let page = match reader.page().await {
             Ok(page) => page,
             Err(error) => return sink.fail(&error).await,
@@ -148,7 +152,11 @@ async fn pump(mut reader: LogReader, mut sink: Sink, admits: Admits) {
             if !sink.follows() {
                 return;
             }
-            match timeout(HEARTBEAT, reader.wait()).await {
+            let woken = tokio::select! {
+                woken = timeout(HEARTBEAT, reader.wait()) => woken,
+                Ok(()) = admits.changes.changed() => continue,
+            };
+            match woken {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return sink.fail(&error).await,
                 Err(_) if sink.beat().await => {}

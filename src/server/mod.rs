@@ -16,7 +16,7 @@ use crate::{
     actors::{self, Actors, RootArgs},
     clock::Clock,
     config::Config,
-    gateway::{Access, Intake, IntakeArgs, Library},
+    gateway::{Access, Intake, IntakeArgs, Issuer, Library},
     http::{
         self, Admission, Doors,
         listener::{self, ListenerOptions, TlsFiles},
@@ -103,7 +103,7 @@ impl Server {
             janitor_bell: Arc::clone(&janitor),
         };
         let actors = actors::start(args).await.context("contracts and streams cannot be read")?;
-        let doors = doors(&config, &storage, &actors, &identity, &clock, meters, &fatal);
+        let doors = doors(&config, &storage, &actors, &identity, &clock, meters, &fatal)?;
         let library = doors.library.clone();
         let (addr, edge) = serve_http(&config, doors)?;
         Ok(Server {
@@ -190,8 +190,9 @@ fn doors(
     clock: &Clock,
     meters: Arc<Meters>,
     fatal: &FatalSwitch,
-) -> Doors {
+) -> anyhow::Result<Doors> {
     let inventory = actors.registry.shared();
+    let issuer = Issuer::start(&config.oidc).context("[oidc] cannot be used")?;
     let intake = Intake::new(IntakeArgs {
         inventory: Arc::clone(&inventory),
         keys: actors.keys.clone(),
@@ -207,9 +208,10 @@ fn doors(
         Arc::clone(&identity.signing),
         identity.admin_hash,
         config.tokens.clone(),
+        issuer.map(|issuer| (issuer, actors.registry.clone())),
         clock.clone(),
     );
-    Doors {
+    Ok(Doors {
         access,
         intake,
         library: Library::new(Arc::clone(&storage.log), inventory),
@@ -218,7 +220,7 @@ fn doors(
         admission: Admission::new(config.http.in_flight_bytes_max, config.http.readers_max),
         limits: Arc::new(config.http.clone()),
         fatal: fatal.clone(),
-    }
+    })
 }
 
 /// Serves HTTP on threads of its own: actix actors need an actix system, and ractor actors must not live

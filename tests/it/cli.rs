@@ -311,3 +311,66 @@ async fn the_demo_shows_who_sees_what_within_100_columns() {
 fn is_empty(folder: &Path) -> bool {
     std::fs::read_dir(folder).unwrap().next().is_none()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_teams_and_a_consumer_work_with_tokens_of_their_own() {
+    let node = Node::start().await;
+    let operator = Terminal::of(&node);
+    let plain = |terminal: &Terminal, line: &str| terminal.ok(&format!("{line} -o plain"));
+    let of = |id: &str| {
+        let made = plain(&operator, &format!("create token {id} --name test --expires-in-days 7"));
+        let fields: Vec<_> = made.trim_end().split('\t').collect();
+        assert!(fields[1].starts_with("slt_") && fields[1].contains(fields[0]), "{made}");
+        let terminal = Terminal::of(&node);
+        let token_file = terminal.file("token", fields[1]);
+        (Terminal { token_file, ..terminal }, fields[0].to_owned())
+    };
+    for line in [
+        "create project shop --description sales",
+        "create project bank",
+        "create user ada --name Ada --email ada@example.org",
+        "create service-account shop.sender",
+        "add member shop ada --role project_admin",
+        "add member bank shop.sender",
+    ] {
+        operator.ok(line);
+    }
+    let ((ada, ada_token), (sender, _)) = (of("ada"), of("shop.sender"));
+    assert_eq!(
+        ada.json("whoami")["projects"],
+        serde_json::json!([{"name": "shop", "roles": ["project_admin"]}])
+    );
+    assert_eq!(plain(&ada, "list projects"), "shop\tOPERATIONAL\t1\tsales\n");
+    assert_eq!(plain(&ada, "list members shop"), "ada\tproject_admin\n");
+    ada.ok("create stream clicks -p shop");
+    assert_eq!(plain(&sender, "list streams"), "");
+    assert!(sender.fails("get stream clicks").contains("404 stream_unknown"));
+    assert!(sender.fails("create stream more -p shop").contains("404 project_unknown"));
+    assert!(ada.fails("create user eve").contains("403 role_forbids"));
+    assert!(ada.fails("create token shop.sender").contains("404 principal_unknown"));
+    ada.ok("grant read clicks shop.sender --expires-in-days 2");
+    let granted = plain(&ada, "list grants clicks");
+    assert!(granted.starts_with("clicks\tshop.sender\t2"), "{granted}");
+    assert_eq!(ada.ok("revoke read clicks shop.sender"), "shop.sender no longer reads clicks\n");
+    // Tokens: everybody has their own, sees them without the text, and loses them at once.
+    let listed = ada.ok("list tokens");
+    assert!(listed.contains(&ada_token) && !listed.contains("slt_"), "{listed}");
+    let second = plain(&ada, "create token --name second");
+    assert!(second.contains("\tslt_"));
+    operator.ok(&format!("revoke token ada {ada_token}"));
+    assert!(ada.fails("whoami").contains("401 api_token_invalid"));
+    operator.ok("update service-account shop.sender --disable");
+    assert!(sender.fails("whoami").contains("401 api_token_invalid"));
+    operator.ok("update service-account shop.sender --enable --role approver");
+    assert_eq!(sender.json("whoami")["roles"], serde_json::json!(["approver"]));
+    operator.ok("remove member bank shop.sender");
+    assert!(operator.fails("delete project shop").contains("409 project_not_empty"));
+    operator.ok("delete stream clicks");
+    operator.ok("update project shop --archive");
+    assert!(operator.fails("create stream late -p shop").contains("409 project_archived"));
+    operator.ok("delete project shop");
+    operator.ok("delete user ada");
+    assert_eq!(plain(&operator, "list users"), "");
+    assert!(plain(&operator, "list principals").starts_with("shop.sender\tservice_account\tapprover\tfalse"));
+    assert_eq!(operator.ok("list projects").lines().count(), 3, "a header, bank and default");
+}

@@ -4,6 +4,7 @@
 
 mod api;
 pub mod canary;
+pub mod people;
 
 use std::{
     fs::File,

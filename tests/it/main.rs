@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod access;
+mod access_sweep;
 mod cli;
 mod crash;
 mod derived;
@@ -13,6 +15,7 @@ mod faults;
 mod harness;
 mod keys;
 mod listener;
+mod oidc;
 mod oracle;
 mod reading;
 mod refusals;

@@ -46,6 +46,7 @@ fn plan() -> EventPlan {
         reference: reference.clone(),
         schema_ref: reference,
         other_schema_refs: Vec::new(),
+        project: sluice::domain::ProjectName::default(),
         state: ContractState::Active,
         is_public: false,
         key_field: "k".parse().expect("a path"),

@@ -52,6 +52,7 @@ pub(super) fn contract(key: &str, personal: &[&str]) -> Contract {
         schema_ref: "acme/click/1.0.0".parse().unwrap(),
         other_schema_refs: Vec::new(),
         state: ContractState::Active,
+        project: crate::domain::ProjectName::default(),
         is_public: false,
         key_field: path(key),
         personal_fields: (1..)

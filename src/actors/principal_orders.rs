@@ -1,0 +1,495 @@
+//! Orders about principals, their API tokens and what they may read. One function per order; called by
+//! `actors::registry`, one at a time, so that a rule that looks at several principals cannot be raced.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use std::sync::Arc;
+
+use super::{
+    Inventory, KnownGrant, KnownPrincipal, RegistryHandle,
+    ask::respond,
+    inventory_store::{PRINCIPAL, PROJECT, READ_GRANT},
+    registry::{ControlError, RegistryMsg, RegistryState, RegistryWorkshop, Reply, document},
+};
+use crate::{
+    clock::{DAY_MS, Timestamp},
+    crypto::{ClientSecret, secret_hash},
+    domain::{
+        ApiToken, Principal, PrincipalId, PrincipalKind, ReadGrant, Role, StreamName, Who, limits,
+        principal::PrincipalError,
+    },
+    storage::Change,
+};
+
+/// A principal somebody wants.
+pub struct NewPrincipal {
+    pub id: PrincipalId,
+    pub kind: PrincipalKind,
+    pub name: String,
+    pub email: Option<String>,
+    pub role: Role,
+}
+
+/// What is to be different about a principal; None stays.
+#[derive(Default)]
+pub struct PrincipalChange {
+    pub name: Option<String>,
+    pub email: Option<String>,
+    pub role: Option<Role>,
+    pub disabled: Option<bool>,
+}
+
+/// A token somebody wants.
+pub struct NewToken {
+    pub name: String,
+    /// None: `[tokens] api_days`.
+    pub days: Option<u32>,
+}
+
+/// A token that was made. Its text is told only here.
+pub struct CreatedToken {
+    pub token: ApiToken,
+    pub text: zeroize::Zeroizing<String>,
+}
+
+/// Which tokens of a principal.
+pub enum TokenChoice {
+    One(String),
+    All,
+}
+
+/// Why an order about a principal was not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PrincipalOrderError {
+    #[error("no such principal")]
+    Unknown,
+    #[error("there is or was a principal of this id: choose another")]
+    Exists,
+    #[error("the operator's token and its principal cannot be changed here")]
+    BuiltIn,
+    #[error("nobody changes their own role or disables themselves: ask another admin")]
+    OwnRole,
+    #[error("it is the last admin: only the operator's token may take that away")]
+    LastAdmin,
+    #[error("no such token")]
+    TokenUnknown,
+    #[error("no such grant")]
+    GrantUnknown,
+    #[error(transparent)]
+    Invalid(#[from] PrincipalError),
+}
+
+impl From<PrincipalError> for ControlError {
+    fn from(error: PrincipalError) -> ControlError {
+        ControlError::Principal(PrincipalOrderError::Invalid(error))
+    }
+}
+
+type KnownReply = Reply<Arc<KnownPrincipal>>;
+
+pub(super) enum PrincipalOrder {
+    Create { by: Who, new: NewPrincipal, reply: KnownReply },
+    Change { by: Who, id: PrincipalId, change: PrincipalChange, reply: KnownReply },
+    Delete { by: Who, id: PrincipalId, reply: Reply<()> },
+    Meet { id: PrincipalId, name: String, email: Option<String>, reply: KnownReply },
+    CreateToken { by: Who, id: PrincipalId, new: NewToken, reply: Reply<CreatedToken> },
+    RevokeTokens { by: Who, id: PrincipalId, which: TokenChoice, reply: Reply<()> },
+    GrantRead { by: Who, grant: ReadGrant, reply: Reply<Arc<KnownGrant>> },
+    RevokeRead { by: Who, stream: StreamName, principal: PrincipalId, reply: Reply<()> },
+}
+
+impl PrincipalOrder {
+    pub(super) async fn carry_out(self, state: &RegistryState) {
+        match self {
+            PrincipalOrder::Create { by, new, reply } => respond(reply, create(state, &by, new).await),
+            PrincipalOrder::Change { by, id, change, reply } => {
+                respond(reply, self::change(state, &by, &id, change).await);
+            }
+            PrincipalOrder::Delete { by, id, reply } => respond(reply, delete(state, &by, &id).await),
+            PrincipalOrder::Meet { id, name, email, reply } => {
+                respond(reply, meet(state, id, name, email).await);
+            }
+            PrincipalOrder::CreateToken { by, id, new, reply } => {
+                respond(reply, create_token(state, &by, &id, new).await);
+            }
+            PrincipalOrder::RevokeTokens { by, id, which, reply } => {
+                respond(reply, revoke_tokens(state, &by, &id, &which).await);
+            }
+            PrincipalOrder::GrantRead { by, grant, reply } => {
+                respond(reply, grant_read(state, &by, grant).await)
+            }
+            PrincipalOrder::RevokeRead { by, stream, principal, reply } => {
+                respond(reply, revoke_read(state, &by, &stream, &principal).await);
+            }
+        }
+    }
+}
+
+impl RegistryHandle {
+    /// Makes a user or a service account.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub async fn create_principal(
+        &self,
+        by: Who,
+        new: NewPrincipal,
+    ) -> Result<Arc<KnownPrincipal>, ControlError> {
+        self.ask_principal(|reply| PrincipalOrder::Create { by, new, reply }).await
+    }
+
+    /// Changes a principal.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub async fn change_principal(
+        &self,
+        by: Who,
+        id: PrincipalId,
+        change: PrincipalChange,
+    ) -> Result<Arc<KnownPrincipal>, ControlError> {
+        self.ask_principal(|reply| PrincipalOrder::Change { by, id, change, reply }).await
+    }
+
+    /// Deletes a principal with its tokens, memberships and grants. Its id is not given again.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub async fn delete_principal(&self, by: Who, id: PrincipalId) -> Result<(), ControlError> {
+        self.ask_principal(|reply| PrincipalOrder::Delete { by, id, reply }).await
+    }
+
+    /// Writes down a person who logged in at the issuer for the first time.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`]; [`PrincipalOrderError::Unknown`] for one that was deleted.
+    pub async fn meet_person(
+        &self,
+        id: PrincipalId,
+        name: String,
+        email: Option<String>,
+    ) -> Result<Arc<KnownPrincipal>, ControlError> {
+        self.ask_principal(|reply| PrincipalOrder::Meet { id, name, email, reply }).await
+    }
+
+    /// Makes an API token.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub async fn create_token(
+        &self,
+        by: Who,
+        id: PrincipalId,
+        new: NewToken,
+    ) -> Result<CreatedToken, ControlError> {
+        self.ask_principal(|reply| PrincipalOrder::CreateToken { by, id, new, reply }).await
+    }
+
+    /// Revokes API tokens: they open nothing from the moment this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub async fn revoke_tokens(
+        &self,
+        by: Who,
+        id: PrincipalId,
+        which: TokenChoice,
+    ) -> Result<(), ControlError> {
+        self.ask_principal(|reply| PrincipalOrder::RevokeTokens { by, id, which, reply }).await
+    }
+
+    /// Lets a principal read the events of a stream; a grant there is gets the new expiry.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub async fn grant_read(&self, by: Who, grant: ReadGrant) -> Result<Arc<KnownGrant>, ControlError> {
+        self.ask_principal(|reply| PrincipalOrder::GrantRead { by, grant, reply }).await
+    }
+
+    /// Ends a grant and the readers that read by it.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub async fn revoke_read(
+        &self,
+        by: Who,
+        stream: StreamName,
+        principal: PrincipalId,
+    ) -> Result<(), ControlError> {
+        self.ask_principal(|reply| PrincipalOrder::RevokeRead { by, stream, principal, reply }).await
+    }
+
+    async fn ask_principal<T: Send + 'static>(
+        &self,
+        order: impl FnOnce(Reply<T>) -> PrincipalOrder,
+    ) -> Result<T, ControlError> {
+        self.ask(|reply| RegistryMsg::Principal(Box::new(order(reply)))).await
+    }
+}
+
+async fn create(
+    state: &RegistryState,
+    by: &Who,
+    new: NewPrincipal,
+) -> Result<Arc<KnownPrincipal>, ControlError> {
+    if new.id.is_of_issuer() {
+        return Err(PrincipalError::IdOfIssuer.into());
+    }
+    let principal = principal_of(state, new);
+    principal.validate()?;
+    let id = principal.id.clone();
+    demand_free(&state.args.workshop, &id).await?;
+    put(state, &principal, 0).await?;
+    tracing::info!(?by, principal = %id, role = %principal.role, "principal created");
+    known(&state.args.inventory.load(), &id)
+}
+
+async fn meet(
+    state: &RegistryState,
+    id: PrincipalId,
+    name: String,
+    email: Option<String>,
+) -> Result<Arc<KnownPrincipal>, ControlError> {
+    if let Some(known) = state.args.inventory.load().principal(&id) {
+        return Ok(Arc::clone(known));
+    }
+    if state.args.workshop.store.get(PRINCIPAL, id.as_str()).await?.is_some() {
+        return Err(PrincipalOrderError::Unknown.into());
+    }
+    let kind = PrincipalKind::User;
+    let mut principal = principal_of(state, NewPrincipal { id, kind, name, email, role: Role::Member });
+    // What an issuer says of somebody is shown, and may be in no form that could be.
+    if principal.validate() == Err(PrincipalError::Name) {
+        principal.name = String::new();
+    }
+    if principal.validate().is_err() {
+        principal.email = None;
+    }
+    put(state, &principal, 0).await?;
+    tracing::info!(principal = %principal.id, "a person of the issuer came for the first time");
+    known(&state.args.inventory.load(), &principal.id)
+}
+
+async fn change(
+    state: &RegistryState,
+    by: &Who,
+    id: &PrincipalId,
+    change: PrincipalChange,
+) -> Result<Arc<KnownPrincipal>, ControlError> {
+    let inventory = state.args.inventory.load_full();
+    let before = known(&inventory, id)?;
+    let mut after = before.principal.clone();
+    after.name = change.name.unwrap_or(after.name);
+    after.email = change.email.filter(|email| !email.is_empty()).or(after.email);
+    after.role = change.role.unwrap_or(after.role);
+    after.disabled = change.disabled.unwrap_or(after.disabled);
+    after.validate()?;
+    let mighty = after.role != before.principal.role || after.disabled != before.principal.disabled;
+    if mighty && is(by, id) {
+        return Err(PrincipalOrderError::OwnRole.into());
+    }
+    demand_admin_left(&inventory, by, &before.principal, after.role == Role::Admin && after.is_active())?;
+    put(state, &after, before.version).await?;
+    tracing::info!(?by, principal = %id, role = %after.role, disabled = after.disabled, "principal changed");
+    known(&state.args.inventory.load(), id)
+}
+
+async fn delete(state: &RegistryState, by: &Who, id: &PrincipalId) -> Result<(), ControlError> {
+    let inventory = state.args.inventory.load_full();
+    let before = known(&inventory, id)?;
+    demand_admin_left(&inventory, by, &before.principal, false)?;
+    let tombstone = Principal {
+        name: String::new(),
+        email: None,
+        role: Role::Member,
+        deleted: Some(state.args.workshop.clock.now()),
+        tokens: Vec::new(),
+        ..before.principal.clone()
+    };
+    let change = |kind: &str, name: &str, expected_version, body| Change {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        expected_version,
+        body,
+    };
+    let mut changes = vec![change(PRINCIPAL, id.as_str(), before.version, Some(document(&tombstone)))];
+    for known in inventory.projects().filter(|known| known.project.members.contains_key(id)) {
+        let mut project = known.project.clone();
+        project.members.remove(id);
+        let body = Some(document(&project));
+        changes.push(change(PROJECT, project.name.as_str(), known.version, body));
+    }
+    for known in inventory.grants.values().filter_map(|of_stream| of_stream.get(id)) {
+        changes.push(change(READ_GRANT, &grant_name(&known.grant), known.version, None));
+    }
+    state.args.workshop.store.apply(changes).await?;
+    state.reload().await?;
+    tracing::info!(?by, principal = %id, "principal deleted");
+    Ok(())
+}
+
+async fn create_token(
+    state: &RegistryState,
+    by: &Who,
+    id: &PrincipalId,
+    new: NewToken,
+) -> Result<CreatedToken, ControlError> {
+    let workshop = &state.args.workshop;
+    let before = known(&state.args.inventory.load(), id)?;
+    let (days, days_max) = (new.days.unwrap_or(workshop.api_days.0), workshop.api_days.1);
+    if !(1..=days_max).contains(&days) {
+        return Err(PrincipalError::TokenDays(days_max).into());
+    }
+    if new.name.chars().count() > limits::TITLE_CHARS_MAX || new.name.chars().any(char::is_control) {
+        return Err(PrincipalError::Name.into());
+    }
+    let now = workshop.clock.now();
+    let mut after = before.principal.clone();
+    if after.tokens.iter().filter(|token| token.is_good(now)).count() >= limits::PRINCIPAL_TOKENS_MAX {
+        return Err(PrincipalError::TooManyTokens.into());
+    }
+    // Those that are no longer good are kept to be seen, but not for ever.
+    while after.tokens.len() >= 2 * limits::PRINCIPAL_TOKENS_MAX {
+        let oldest = after.tokens.iter().position(|token| !token.is_good(now));
+        after.tokens.remove(oldest.expect("less than half of them are good"));
+    }
+    let token_id = format!("{:016x}", rand::random::<u64>());
+    let text = zeroize::Zeroizing::new(format!("slt_{token_id}_{}", ClientSecret::generate().text()));
+    let token = ApiToken {
+        id: token_id,
+        hash: STANDARD.encode(secret_hash(&text)),
+        name: new.name,
+        created: now,
+        expires: now.plus_ms(i64::from(days) * DAY_MS),
+        revoked: None,
+    };
+    after.tokens.push(token.clone());
+    put(state, &after, before.version).await?;
+    tracing::info!(?by, principal = %id, token = token.id, "API token created");
+    Ok(CreatedToken { token, text })
+}
+
+async fn revoke_tokens(
+    state: &RegistryState,
+    by: &Who,
+    id: &PrincipalId,
+    which: &TokenChoice,
+) -> Result<(), ControlError> {
+    let before = known(&state.args.inventory.load(), id)?;
+    let mut after = before.principal.clone();
+    let now = state.args.workshop.clock.now();
+    let mut found = matches!(which, TokenChoice::All);
+    for token in &mut after.tokens {
+        if matches!(which, TokenChoice::All) || matches!(which, TokenChoice::One(one) if *one == token.id) {
+            found = true;
+            token.revoked.get_or_insert(now);
+        }
+    }
+    if !found {
+        return Err(PrincipalOrderError::TokenUnknown.into());
+    }
+    put(state, &after, before.version).await?;
+    tracing::info!(?by, principal = %id, "API tokens revoked");
+    Ok(())
+}
+
+async fn grant_read(
+    state: &RegistryState,
+    by: &Who,
+    grant: ReadGrant,
+) -> Result<Arc<KnownGrant>, ControlError> {
+    let inventory = state.args.inventory.load_full();
+    let (stream, principal) = (grant.stream.clone(), grant.principal.clone());
+    if inventory.stream(&stream).is_none() {
+        return Err(ControlError::StreamUnknown);
+    }
+    if principal != PrincipalId::operator() {
+        known(&inventory, &principal)?;
+    }
+    let now = state.args.workshop.clock.now();
+    if !grant.is_good(now) {
+        return Err(PrincipalError::Past.into());
+    }
+    let version = inventory.read_grant(&stream, &principal).map_or(0, |known| known.version);
+    let grant = ReadGrant { created: now, ..grant };
+    let store = &state.args.workshop.store;
+    store.put(READ_GRANT, &grant_name(&grant), version, document(&grant)).await?;
+    state.reload().await?;
+    tracing::info!(?by, %stream, %principal, "reading granted");
+    let inventory = state.args.inventory.load();
+    inventory.read_grant(&stream, &principal).cloned().ok_or(PrincipalOrderError::GrantUnknown.into())
+}
+
+async fn revoke_read(
+    state: &RegistryState,
+    by: &Who,
+    stream: &StreamName,
+    principal: &PrincipalId,
+) -> Result<(), ControlError> {
+    let inventory = state.args.inventory.load_full();
+    let known = inventory.read_grant(stream, principal).ok_or(PrincipalOrderError::GrantUnknown)?;
+    let store = &state.args.workshop.store;
+    store.delete(READ_GRANT, &grant_name(&known.grant), known.version).await?;
+    state.reload().await?;
+    tracing::info!(?by, %stream, %principal, "reading no longer granted");
+    Ok(())
+}
+
+/// The principal, if it is one that can be changed.
+pub(super) fn known(inventory: &Inventory, id: &PrincipalId) -> Result<Arc<KnownPrincipal>, ControlError> {
+    if *id == PrincipalId::operator() {
+        return Err(PrincipalOrderError::BuiltIn.into());
+    }
+    inventory.principal(id).cloned().ok_or(PrincipalOrderError::Unknown.into())
+}
+
+/// Whether `by` is the principal `id`.
+pub(super) fn is(by: &Who, id: &PrincipalId) -> bool {
+    matches!(by, Who::Principal { id: author } if **author == *id.as_str())
+}
+
+/// Refuses what would leave no admin but the operator's token, unless that gives the order.
+fn demand_admin_left(
+    inventory: &Inventory,
+    by: &Who,
+    before: &Principal,
+    stays_admin: bool,
+) -> Result<(), ControlError> {
+    let is_admin = |principal: &Principal| principal.role == Role::Admin && principal.is_active();
+    let others = || inventory.principals().any(|p| p.principal.id != before.id && is_admin(&p.principal));
+    if stays_admin || !is_admin(before) || *by == Who::operator() || others() {
+        return Ok(());
+    }
+    Err(PrincipalOrderError::LastAdmin.into())
+}
+
+async fn demand_free(workshop: &RegistryWorkshop, id: &PrincipalId) -> Result<(), ControlError> {
+    match workshop.store.get(PRINCIPAL, id.as_str()).await? {
+        None => Ok(()),
+        Some(_) => Err(PrincipalOrderError::Exists.into()),
+    }
+}
+
+fn principal_of(state: &RegistryState, new: NewPrincipal) -> Principal {
+    let created: Timestamp = state.args.workshop.clock.now();
+    let NewPrincipal { id, kind, name, email, role } = new;
+    Principal { id, kind, name, email, role, disabled: false, created, deleted: None, tokens: Vec::new() }
+}
+
+async fn put(state: &RegistryState, principal: &Principal, version: u64) -> Result<(), ControlError> {
+    let store = &state.args.workshop.store;
+    store.put(PRINCIPAL, principal.id.as_str(), version, document(principal)).await?;
+    Ok(state.reload().await?)
+}
+
+fn grant_name(grant: &ReadGrant) -> String {
+    format!("{}/{}", grant.stream, grant.principal)
+}

@@ -1,0 +1,172 @@
+//! The gate of the control plane: who asks, and whether they may.
+//!
+//! What belongs to a project that the caller cannot see is answered as what does not exist: the same status,
+//! the same body. What the caller sees but may not touch is answered 403. The decision falls before the body of
+//! a request is read.
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, http::header::AUTHORIZATION};
+
+use super::{ApiError, Doors, ingest::text};
+use crate::{
+    actors::{
+        ControlError, KnownContract, KnownPrincipal, KnownProject, KnownStream, PrincipalOrderError,
+        ProjectOrderError,
+    },
+    domain::{Contract, Permission, PrincipalId, ProjectName, Schema, StreamName, Who, catalogue},
+    gateway::{AccessError, Identity},
+};
+
+/// Who asks.
+pub(super) async fn identify(request: &HttpRequest, doors: &Doors) -> Result<Identity, ApiError> {
+    Ok(doors.access.authorize(text(request.headers(), AUTHORIZATION.as_str())?).await?)
+}
+
+/// Who asks, if it may do this on the installation.
+pub(super) async fn demand(
+    request: &HttpRequest,
+    doors: &Doors,
+    permission: Permission,
+) -> Result<Identity, ApiError> {
+    let identity = identify(request, doors).await?;
+    identity.demand(permission)?;
+    Ok(identity)
+}
+
+/// Who asks, and the stream, if it may do this with it.
+pub(super) async fn demand_stream(
+    request: &HttpRequest,
+    doors: &Doors,
+    permission: Permission,
+    name: &str,
+) -> Result<(Identity, Arc<KnownStream>), ApiError> {
+    let identity = identify(request, doors).await?;
+    let name: Option<StreamName> = name.parse().ok();
+    let known = name.and_then(|name| identity.inventory().stream(&name).cloned());
+    let known = known.ok_or(ControlError::StreamUnknown)?;
+    identity
+        .demand_in(permission, &known.definition.project)
+        .map_err(|error| unseen_as(error, ControlError::StreamUnknown))?;
+    Ok((identity, known))
+}
+
+/// Who asks, and the contract, if it may do this with it.
+pub(super) async fn demand_contract(
+    request: &HttpRequest,
+    doors: &Doors,
+    permission: Permission,
+    reference: &str,
+) -> Result<(Identity, Arc<KnownContract>), ApiError> {
+    let identity = identify(request, doors).await?;
+    let known = seen_contract(&identity, reference).cloned().ok_or(ControlError::ContractUnknown)?;
+    demand_contract_of(&identity, permission, &known)?;
+    Ok((identity, known))
+}
+
+/// Refuses what the caller may not do with a contract it sees. A public one may be looked at by everybody.
+pub(super) fn demand_contract_of(
+    identity: &Identity,
+    permission: Permission,
+    known: &KnownContract,
+) -> Result<Who, ApiError> {
+    if permission == Permission::ViewContracts && known.contract.is_public {
+        return Ok(identity.who());
+    }
+    identity.demand_in(permission, &known.contract.project).map_err(|error| match error {
+        AccessError::Unseen if known.contract.is_public => AccessError::Forbidden.into(),
+        error => unseen_as(error, ControlError::ContractUnknown),
+    })
+}
+
+/// The contract, if there is one for the caller.
+pub(super) fn seen_contract<'a>(identity: &'a Identity, reference: &str) -> Option<&'a Arc<KnownContract>> {
+    identity.inventory().contract(reference).filter(|known| sees_contract(identity, known))
+}
+
+/// Whether there is this contract for the caller.
+pub(super) fn sees_contract(identity: &Identity, known: &KnownContract) -> bool {
+    known.contract.is_public || identity.sees(&known.contract.project)
+}
+
+/// Refuses a contract that names another project's schema: with it the caller would be shown it. A schema whose
+/// very text the caller gives is no secret to it, and one that does not exist is refused elsewhere.
+pub(super) fn demand_schemas(
+    identity: &Identity,
+    contract: &Contract,
+    given: Option<&Schema>,
+) -> Result<(), ControlError> {
+    let built_in = catalogue::schemas();
+    for reference in std::iter::once(&contract.schema_ref).chain(&contract.other_schema_refs) {
+        let Some(known) = identity.inventory().schema(reference.as_str()) else { continue };
+        let same =
+            |given: &Schema| given.reference == *reference && given.definition == known.schema.definition;
+        let mut contracts = identity.inventory().contracts();
+        let seen = given.is_some_and(same)
+            || built_in.iter().any(|schema| schema.reference == *reference)
+            || contracts.any(|c| c.contract.accepts_schema(reference) && sees_contract(identity, c));
+        // A name that is taken by another text is told by the order itself.
+        let taken = given.is_some_and(|given| given.reference == *reference);
+        if !seen && !taken {
+            return Err(ControlError::SchemaUnknown);
+        }
+    }
+    Ok(())
+}
+
+/// Who asks, and the project, if it may do this with it.
+pub(super) async fn demand_project(
+    request: &HttpRequest,
+    doors: &Doors,
+    permission: Permission,
+    name: &str,
+) -> Result<(Identity, Arc<KnownProject>), ApiError> {
+    let identity = identify(request, doors).await?;
+    let unknown = || ControlError::Project(ProjectOrderError::Unknown);
+    let name: ProjectName = name.parse().map_err(|_| unknown())?;
+    demand_project_of(&identity, permission, &name)?;
+    let known = identity.inventory().project(&name).cloned().ok_or_else(unknown)?;
+    Ok((identity, known))
+}
+
+/// Refuses what the caller may not do in a project.
+pub(super) fn demand_project_of(
+    identity: &Identity,
+    permission: Permission,
+    name: &ProjectName,
+) -> Result<Who, ApiError> {
+    let unknown = || ControlError::Project(ProjectOrderError::Unknown);
+    identity.demand_in(permission, name).map_err(|error| unseen_as(error, unknown()))
+}
+
+/// Who asks, and the principal `id`: everybody sees themselves, who manages principals sees all.
+pub(super) async fn demand_principal(
+    request: &HttpRequest,
+    doors: &Doors,
+    id: &str,
+    by_itself: bool,
+) -> Result<(Identity, Arc<KnownPrincipal>), ApiError> {
+    let identity = identify(request, doors).await?;
+    let unknown = || ControlError::Principal(PrincipalOrderError::Unknown);
+    let id: PrincipalId = id.parse().map_err(|_| unknown())?;
+    let manages = identity.may(Permission::ManagePrincipals);
+    let itself = id == *identity.id();
+    if !manages && !itself {
+        return Err(unknown().into());
+    }
+    if id == PrincipalId::operator() {
+        return Err(ControlError::Principal(PrincipalOrderError::BuiltIn).into());
+    }
+    let known = identity.inventory().principal(&id).cloned().ok_or_else(unknown)?;
+    if !manages && !by_itself {
+        return Err(AccessError::Forbidden.into());
+    }
+    Ok((identity, known))
+}
+
+fn unseen_as(error: AccessError, unknown: ControlError) -> ApiError {
+    match error {
+        AccessError::Unseen => unknown.into(),
+        error => error.into(),
+    }
+}

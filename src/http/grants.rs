@@ -1,0 +1,85 @@
+//! `/api/v1/streams/{name}/grants`: which principals may read a stream's events.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Path, Payload},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{ApiError, Doors, gate::demand_stream, streams::document};
+use crate::{
+    actors::{ControlError, PrincipalOrderError},
+    clock::Timestamp,
+    domain::{Permission, PrincipalId, ReadGrant, StreamName},
+};
+
+/// What a client sends to let a principal read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrantRequest {
+    principal: PrincipalId,
+    /// None: until it is revoked.
+    #[serde(default)]
+    expires: Option<Timestamp>,
+}
+
+/// A grant as the API shows it.
+#[derive(Serialize)]
+struct GrantAnswer<'a> {
+    stream: &'a StreamName,
+    principal: &'a PrincipalId,
+    created: Timestamp,
+    expires: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct GrantsAnswer<'a> {
+    grants: Vec<GrantAnswer<'a>>,
+}
+
+/// Lets a principal read the events of a stream.
+pub(super) async fn create(
+    request: HttpRequest,
+    name: Path<String>,
+    payload: Payload,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
+    let (identity, known) = demand_stream(&request, &doors, Permission::GrantReads, &name).await?;
+    let GrantRequest { principal, expires } = document(&request, payload, &doors).await?;
+    let stream = known.definition.name.clone();
+    let grant = ReadGrant { stream, principal, created: Timestamp(0), expires };
+    let made = doors.registry.grant_read(identity.who(), grant).await?;
+    Ok(HttpResponse::Created().json(answer(&made.grant)))
+}
+
+/// All grants on a stream, by principal.
+pub(super) async fn list(
+    request: HttpRequest,
+    name: Path<String>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
+    let (identity, known) = demand_stream(&request, &doors, Permission::ViewResources, &name).await?;
+    let stream = &known.definition.name;
+    let mut grants: Vec<_> = identity.inventory().read_grants(stream).map(|known| &known.grant).collect();
+    grants.sort_by(|a, b| a.principal.cmp(&b.principal));
+    Ok(HttpResponse::Ok().json(GrantsAnswer { grants: grants.into_iter().map(answer).collect() }))
+}
+
+/// Ends a grant, and the readers that read by it.
+pub(super) async fn delete(
+    request: HttpRequest,
+    path: Path<(String, String)>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
+    let (name, principal) = path.into_inner();
+    let (identity, known) = demand_stream(&request, &doors, Permission::GrantReads, &name).await?;
+    let unknown = ControlError::Principal(PrincipalOrderError::GrantUnknown);
+    let principal: PrincipalId = principal.parse().map_err(|_| unknown)?;
+    doors.registry.revoke_read(identity.who(), known.definition.name.clone(), principal).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn answer(grant: &ReadGrant) -> GrantAnswer<'_> {
+    let ReadGrant { stream, principal, created, expires } = grant;
+    GrantAnswer { stream, principal, created: *created, expires: *expires }
+}
