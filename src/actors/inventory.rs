@@ -3,13 +3,18 @@
 //! An immutable snapshot that `actors::registry` replaces as a whole when something changes. The path of
 //! an event reads it without a lock.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use dashmap::DashMap;
 
+use super::{KnownPolicy, KnownPurpose, LiveStream};
 use crate::{
+    clock::Timestamp,
     domain::{
-        Contract, ContractRef, ContractState, FieldPath, Schema, StreamName,
+        Contract, ContractRef, ContractState, FieldPath, Policy, PolicyId, Schema, StreamName,
         stream_definition::{Derivation, StreamDefinition},
     },
     event::{ContractError, EventPlan, SchemaPlan},
@@ -21,7 +26,9 @@ pub struct Inventory {
     pub(super) schemas: HashMap<Box<str>, Arc<KnownSchema>>,
     pub(super) contracts: HashMap<Box<str>, Arc<KnownContract>>,
     pub(super) streams: HashMap<StreamName, Arc<KnownStream>>,
-    pub(super) clients: HashMap<Box<str>, Arc<KnownStream>>,
+    pub(super) clients: HashMap<Box<str>, KnownClient>,
+    pub(super) purposes: BTreeMap<i32, KnownPurpose>,
+    pub(super) policies: HashMap<PolicyId, KnownPolicy>,
 }
 
 /// A schema, its compiled plan, and the plans of the contracts that events under it named so far.
@@ -41,6 +48,16 @@ pub struct KnownContract {
 pub struct KnownStream {
     pub definition: StreamDefinition,
     pub version: u64,
+    /// What its new keys are made under.
+    pub policy: Option<Arc<Policy>>,
+    /// Survives changes of the definition.
+    pub live: Arc<LiveStream>,
+}
+
+/// Whose credentials a client id stands for, and until when.
+pub(super) struct KnownClient {
+    pub(super) stream: Arc<KnownStream>,
+    pub(super) expires: Option<Timestamp>,
 }
 
 /// How stored events of one schema and contract are read.
@@ -104,10 +121,11 @@ impl Inventory {
         self.streams.values()
     }
 
-    /// The stream whose credentials have this client id.
+    /// The stream whose credentials have this client id at `now`.
     #[must_use]
-    pub fn client(&self, client_id: &str) -> Option<&Arc<KnownStream>> {
-        self.clients.get(client_id)
+    pub fn client(&self, client_id: &str, now: Timestamp) -> Option<&Arc<KnownStream>> {
+        let known = self.clients.get(client_id)?;
+        known.expires.is_none_or(|end| now < end).then_some(&known.stream)
     }
 
     /// The streams derived from `source`.

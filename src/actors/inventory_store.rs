@@ -4,14 +4,19 @@
 //! kind "schema"    name handle/name/version   Schema; never changed, never deleted: stored events need it
 //! kind "contract"  name handle/name/version   Contract
 //! kind "stream"    name of the stream         StreamDefinition
+//! kind "purpose"   level                      Purpose
+//! kind "policy"    name of the policy         Policy
 //! ```
 //! The built-in catalogue is code, not documents: it has version 0 and cannot be changed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use super::{Inventory, KnownContract, KnownStream, inventory::KnownSchema};
+use super::{
+    Inventory, KnownContract, KnownPolicy, KnownPurpose, KnownStream,
+    inventory::{KnownClient, KnownSchema},
+};
 use crate::{
-    domain::{Contract, Schema, catalogue, stream_definition::StreamDefinition},
+    domain::{Contract, Policy, Purpose, Schema, catalogue, stream_definition::StreamDefinition},
     event::{SchemaError, SchemaPlan},
     storage::{Registry, RegistryError},
 };
@@ -19,6 +24,8 @@ use crate::{
 pub(super) const SCHEMA: &str = "schema";
 pub(super) const CONTRACT: &str = "contract";
 pub(super) const STREAM: &str = "stream";
+pub(super) const PURPOSE: &str = "purpose";
+pub(super) const POLICY: &str = "policy";
 
 /// A snapshot could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -54,11 +61,24 @@ pub(super) async fn load(store: &dyn Registry, before: &Inventory) -> Result<Inv
         };
         add_contract(&mut inventory, contract, stored.version);
     }
+    for stored in store.list(PURPOSE).await? {
+        let Ok(purpose) = serde_json::from_slice::<Purpose>(&stored.body) else {
+            return Err(LoadError::Damaged { kind: PURPOSE });
+        };
+        inventory.purposes.insert(purpose.level, KnownPurpose { purpose, version: stored.version });
+    }
+    for stored in store.list(POLICY).await? {
+        let Ok(policy) = serde_json::from_slice::<Policy>(&stored.body) else {
+            return Err(LoadError::Damaged { kind: POLICY });
+        };
+        let known = KnownPolicy { policy: Arc::new(policy), version: stored.version };
+        inventory.policies.insert(known.policy.id, known);
+    }
     for stored in store.list(STREAM).await? {
         let Ok(definition) = serde_json::from_slice::<StreamDefinition>(&stored.body) else {
             return Err(LoadError::Damaged { kind: STREAM });
         };
-        add_stream(&mut inventory, definition, stored.version);
+        add_stream(&mut inventory, before, definition, stored.version);
     }
     Ok(inventory)
 }
@@ -81,14 +101,16 @@ fn add_contract(inventory: &mut Inventory, contract: Contract, version: u64) {
     inventory.contracts.insert(reference, Arc::new(known));
 }
 
-fn add_stream(inventory: &mut Inventory, definition: StreamDefinition, version: u64) {
-    let known = Arc::new(KnownStream { definition, version });
-    let clients: HashMap<Box<str>, Arc<KnownStream>> = known
-        .definition
-        .credentials
-        .iter()
-        .map(|credential| (credential.client_id.as_str().into(), Arc::clone(&known)))
-        .collect();
-    inventory.clients.extend(clients);
+fn add_stream(inventory: &mut Inventory, before: &Inventory, definition: StreamDefinition, version: u64) {
+    // A stream that was deleted and made again begins with new counters.
+    let same = before.stream(&definition.name).filter(|known| known.definition.created == definition.created);
+    let live = same.map(|known| Arc::clone(&known.live)).unwrap_or_default();
+    let policy = definition.policy.and_then(|id| inventory.policies.get(&id));
+    let policy = policy.map(|known| Arc::clone(&known.policy));
+    let known = Arc::new(KnownStream { definition, version, policy, live });
+    for credential in &known.definition.credentials {
+        let client = KnownClient { stream: Arc::clone(&known), expires: credential.expires };
+        inventory.clients.insert(credential.client_id.as_str().into(), client);
+    }
     inventory.streams.insert(known.definition.name.clone(), known);
 }

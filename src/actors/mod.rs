@@ -17,22 +17,34 @@ mod epoch_keys;
 mod inventory;
 mod inventory_store;
 mod janitor;
+mod key_destruction;
+mod live_stream;
 mod open_keys;
+mod order_error;
+mod policies;
 mod projection;
+mod purposes;
 mod registry;
 mod root;
 mod session_key;
 mod session_keys;
 mod stream;
+mod stream_life;
 mod stream_orders;
 mod streams;
+mod workshop;
 
 pub use self::{
     inventory::{Inventory, KnownContract, KnownSchema, KnownStream, PlanError, ReadingPlan},
     registry::{ControlError, NewContract, RegistryHandle},
+    live_stream::{LiveStream, OverLimit},
+    order_error::OrderError,
+    policies::{KnownPolicy, NewPolicy},
+    purposes::{KnownPurpose, NewPurpose},
     root::{Actors, RootArgs, start},
     session_key::{KeyRequest, SessionKeyError},
     session_keys::SessionKeys,
     stream::StreamError,
+    stream_life::{IssuedCredential, Replacement, StreamPatch},
     stream_orders::{CreatedStream, NewDerivation, NewMasks, NewStream, StreamOrderError},
 };

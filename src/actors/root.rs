@@ -21,9 +21,9 @@ use super::{
     epoch_keys::EpochKeys,
     janitor::{JanitorActor, JanitorArgs},
     open_keys::OpenKeys,
-    registry::RegistryWorkshop,
     session_key::KeyWorkshop,
     streams::{StreamsActor, StreamsArgs},
+    workshop::RegistryWorkshop,
 };
 use crate::{
     clock::Clock,
@@ -229,6 +229,7 @@ impl Plan {
             close_after_ms: i64::from(self.args.config.keys.close_after_h) * 60 * 60 * 1000,
             pass_every: self.args.janitor_every,
             bell: Arc::clone(&self.args.janitor_bell),
+            seen: None,
         }
     }
 }

@@ -7,15 +7,18 @@ use zeroize::Zeroizing;
 
 use super::{
     Inventory, PlanError, inventory_store,
-    registry::{ControlError, RegistryWorkshop, document},
+    policies::usable,
+    registry::ControlError,
+    stream_life::new_credential,
+    workshop::{RegistryWorkshop, document},
 };
 use crate::{
     crypto::{ClientSecret, Masker, MasterKey},
     domain::{
-        ConsentRule, StreamName,
+        ConsentRule, StreamLimits, StreamName,
         consent::default_name,
         mask::MaskConfig,
-        stream_definition::{DefinitionError, Derivation, StoredCredential, StreamDefinition},
+        stream_definition::{DefinitionError, Derivation, StreamDefinition},
     },
     event::EventPlan,
     storage::{AppendError, LogError},
@@ -31,6 +34,9 @@ pub struct NewStream {
     /// None: the node's default.
     pub retention_days: Option<u32>,
     pub derived: Option<NewDerivation>,
+    pub limits: StreamLimits,
+    /// Id or name of an ACTIVE one.
+    pub policy: Option<String>,
 }
 
 /// What the new stream derives from.
@@ -112,13 +118,9 @@ pub(super) async fn create(
         Some(derived) => Some(derivation(workshop, inventory, &name, derived).await?),
     };
     let now = workshop.clock.now();
-    let client_secret = ClientSecret::generate();
-    let client_id = format!("stream-{}", uuid::Uuid::new_v4().simple());
-    let credential = StoredCredential {
-        client_id: client_id.clone(),
-        secret_hash: STANDARD.encode(client_secret.hash()),
-        created: now,
-    };
+    let policy = new.policy.map(|named| usable(inventory, &named)).transpose()?;
+    let (credential, client_secret) = new_credential(now);
+    let client_id = credential.client_id.clone();
     let definition = StreamDefinition {
         name: name.clone(),
         description: new.description,
@@ -128,6 +130,8 @@ pub(super) async fn create(
         retention_days: new.retention_days.unwrap_or(workshop.retention_days),
         derived,
         credentials: vec![credential],
+        limits: new.limits,
+        policy,
     };
     definition.validate().map_err(StreamOrderError::from)?;
     // A log that a crash left behind a deleted stream must not come back under its name.

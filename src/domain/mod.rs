@@ -9,12 +9,15 @@ mod document;
 mod field_path;
 pub mod limits;
 pub mod mask;
+mod policy;
+mod purpose;
 pub mod record;
 mod schema;
 mod session;
 mod simple_schema;
 mod stream;
 pub mod stream_definition;
+mod stream_limits;
 mod suite;
 mod who;
 
@@ -26,11 +29,14 @@ pub use self::{
     document::{DocumentError, DocumentRule},
     field_path::{FIELD_PATH_BYTES_MAX, FieldPath, FieldPathError, META_FIELD},
     mask::{MaskConfig, MaskError, MaskHash},
+    policy::{AfterErasure, KeyTerm, Policy, PolicyError, PolicyId, PolicyState},
+    purpose::{Purpose, PurposeError},
     record::{Levels, Record, RecordBatch, RecordDamaged, RecordHead, Serialization},
     schema::{Schema, SchemaDocumentError, SchemaKind},
     session::{Epoch, Fingerprint, KeyLink},
     stream::{StreamName, StreamNameError},
     stream_definition::{DefinitionError, Derivation, StoredCredential, StreamDefinition},
+    stream_limits::{LimitError, StreamLimits, Window},
     suite::Suite,
     who::Who,
 };

@@ -5,6 +5,7 @@
 
 mod access;
 mod batch;
+mod census;
 mod intake;
 mod library;
 mod reader;
@@ -13,6 +14,7 @@ mod refusal;
 pub use self::{
     access::{Access, AccessError, Caller, Grant},
     batch::{BLOCK_BYTES_MAX, BatchBody, BatchFormat, BatchReport, BatchStop, RefusedEvent},
+    census::{Census, CensusError, Holding},
     intake::{Intake, IntakeArgs},
     library::Library,
     reader::{LogReader, ReadError, ReadEvent, Start},

@@ -6,7 +6,7 @@ use super::Admission;
 use crate::{
     actors::RegistryHandle,
     config,
-    gateway::{Access, Intake, Library},
+    gateway::{Access, Census, Intake, Library},
     telemetry::{FatalSwitch, Meters},
 };
 
@@ -16,6 +16,7 @@ pub struct Doors {
     pub access: Access,
     pub intake: Intake,
     pub library: Library,
+    pub census: Census,
     pub registry: RegistryHandle,
     pub meters: Arc<Meters>,
     pub admission: Admission,

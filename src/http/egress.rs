@@ -1,5 +1,7 @@
 //! Reading a stream live or from the past: web socket, SSE and NDJSON. A stream's own token only.
 
+use std::rc::Rc;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL},
@@ -12,9 +14,9 @@ use tokio::sync::mpsc;
 use super::{
     ApiError, Doors,
     ingest::text,
-    subscription::{Framing, Order, Subscription},
+    subscription::{Admits, Framing, Order, Subscription},
 };
-use crate::gateway::{AccessError, Start};
+use crate::gateway::{AccessError, Caller, Start};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,8 +42,7 @@ pub(super) async fn web_socket(
         .max_frame_size(INBOUND_BYTES_MAX)
         .aggregate_continuations()
         .max_continuation_size(INBOUND_BYTES_MAX);
-    let admits = move || doors.access.still_admits(&caller);
-    Subscription::start_web_socket(reader, session, messages, place, Box::new(admits));
+    Subscription::start_web_socket(reader, session, messages, place, admits(doors, caller));
     Ok(response)
 }
 
@@ -65,13 +66,17 @@ pub(super) async fn events(
     let framing = if lines { Framing::Lines } else { Framing::ServerSent };
     let order = Order { framing, limit: query.limit, follow: query.follow.unwrap_or(true) };
     let (sender, receiver) = mpsc::channel::<Result<Bytes, actix_web::Error>>(PAGES_WAITING);
-    let admits = move || doors.access.still_admits(&caller);
-    Subscription::start_body(reader, sender, order, place, Box::new(admits));
+    Subscription::start_body(reader, sender, order, place, admits(doors, caller));
     let body = futures_util::stream::unfold(receiver, async |mut receiver| {
         receiver.recv().await.map(|page| (page, receiver))
     });
     let kind = if lines { "application/x-ndjson" } else { "text/event-stream" };
     Ok(HttpResponse::Ok().content_type(kind).insert_header((CACHE_CONTROL, "no-store")).streaming(body))
+}
+
+fn admits(doors: Data<Doors>, caller: Caller) -> Admits {
+    let changes = doors.registry.changes();
+    Admits { admits: Rc::new(move || doors.access.still_admits(&caller)), changes }
 }
 
 fn start(from: Option<&str>, resume: Option<&str>) -> Result<Start, ApiError> {

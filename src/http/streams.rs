@@ -1,21 +1,24 @@
-//! `/api/v1/streams`: make, show and delete streams. Operator's token only.
+//! `/api/v1/streams`: make, show, change and delete streams. Operator's token only.
 
 use std::collections::BTreeMap;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::AUTHORIZATION,
+    http::header::{AUTHORIZATION, ETAG, IF_MATCH},
     web::{Data, Path, Payload, Query},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
-use super::{ApiError, Doors, body::Body, ingest::text};
+use super::{ApiError, Doors, body::Body, ingest::text, paging::page};
 use crate::{
-    actors::{ControlError, NewDerivation, NewMasks, NewStream, StreamOrderError},
+    actors::{
+        ControlError, Inventory, KnownStream, NewDerivation, NewMasks, NewStream, OrderError, StreamOrderError,
+        StreamPatch,
+    },
     clock::Timestamp,
     domain::{
-        ConsentRule, ContractRef, FieldPath, StreamName, Who, limits,
+        ConsentRule, ContractRef, FieldPath, PolicyId, StreamLimits, StreamName, Who, limits,
         mask::{MaskConfig, MaskHash, check_seed},
         stream_definition::{DefinitionError, StreamDefinition},
     },
@@ -33,7 +36,7 @@ struct StreamRequest {
     retention_days: Option<u32>,
     derived_from: Option<StreamName>,
     #[serde(default)]
-    purposes: Vec<i32>,
+    purposes: Vec<NamedPurpose>,
     #[serde(default)]
     cumulative: bool,
     #[serde(default)]
@@ -43,6 +46,36 @@ struct StreamRequest {
     hash_type: Option<MaskHash>,
     #[serde(default)]
     as_received: bool,
+    #[serde(default)]
+    limits: StreamLimits,
+    /// Id or name of an ACTIVE one.
+    policy: Option<String>,
+}
+
+/// A purpose by its level, or by its name in the purpose map.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NamedPurpose {
+    Level(i32),
+    Name(String),
+}
+
+/// What a client sends to change a stream: what is left out stays, null takes limits and policy away.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PatchRequest {
+    description: Option<String>,
+    tags: Option<Vec<String>>,
+    retention_days: Option<u32>,
+    enabled: Option<bool>,
+    #[serde(default, deserialize_with = "present")]
+    limits: Option<Option<StreamLimits>>,
+    #[serde(default, deserialize_with = "present")]
+    policy: Option<Option<String>>,
+}
+
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(given: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(given).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -65,7 +98,16 @@ struct StreamAnswer<'a> {
     retention_days: u32,
     created: Timestamp,
     derived: Option<DerivedAnswer<'a>>,
+    limits: &'a StreamLimits,
+    policy: Option<PolicyAnswer<'a>>,
     credentials: Vec<CredentialAnswer<'a>>,
+}
+
+/// The policy of a stream. A policy of a stream is never deleted, so it has a name.
+#[derive(Serialize)]
+struct PolicyAnswer<'a> {
+    id: PolicyId,
+    name: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -91,15 +133,45 @@ struct CredentialAnswer<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct StreamsAnswer<'a> {
     streams: Vec<StreamAnswer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
+}
+
+/// What deleting a stream would delete.
+#[derive(Serialize)]
+struct DeletionAnswer {
+    streams: Vec<DoomedAnswer>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DoomedAnswer {
+    name: StreamName,
+    derived_from: Option<StreamName>,
+    events: u64,
+    keys: u64,
+    credentials: usize,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ListQuery {
+    tag: Option<String>,
+    source: Option<StreamName>,
+    limit: Option<usize>,
+    page_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct DeleteQuery {
     #[serde(default)]
     recursive: bool,
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// Makes a stream; its secret is told here and never again.
@@ -110,19 +182,38 @@ pub(super) async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let by = demand_admin(&request, &doors)?;
     let wanted: StreamRequest = document(&request, payload, &doors).await?;
-    let created = doors.registry.create_stream(by, new_stream(wanted)?).await?;
+    let new = new_stream(wanted, &doors.registry.inventory())?;
+    let created = doors.registry.create_stream(by, new).await?;
     let secret = (created.client_id.as_str(), created.client_secret.text());
-    Ok(HttpResponse::Created().json(answer(&created.definition, Some(secret))))
+    let inventory = doors.registry.inventory();
+    let mut response = HttpResponse::Created();
+    if let Some(known) = inventory.stream(&created.definition.name) {
+        response.insert_header((ETAG, etag(known)));
+    }
+    Ok(response.json(answer(&created.definition, &inventory, Some(secret))))
 }
 
-/// All streams, by name.
-pub(super) async fn list(request: HttpRequest, doors: Data<Doors>) -> Result<HttpResponse, ApiError> {
+/// Streams by name, in pages; those with a tag, those derived from a source.
+pub(super) async fn list(
+    request: HttpRequest,
+    query: Query<ListQuery>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
     demand_admin(&request, &doors)?;
     let inventory = doors.registry.inventory();
-    let mut streams: Vec<_> = inventory.streams().map(|known| &known.definition).collect();
+    let wanted = |stream: &&StreamDefinition| {
+        query.tag.as_ref().is_none_or(|tag| stream.tags.contains(tag))
+            && query
+                .source
+                .as_ref()
+                .is_none_or(|source| stream.derived.as_ref().is_some_and(|d| d.source == *source))
+    };
+    let mut streams: Vec<_> = inventory.streams().map(|known| &known.definition).filter(wanted).collect();
     streams.sort_by(|a, b| a.name.cmp(&b.name));
-    let streams = streams.into_iter().map(|definition| answer(definition, None)).collect();
-    Ok(HttpResponse::Ok().json(StreamsAnswer { streams }))
+    let (streams, next_page_token) =
+        page(streams, |stream| stream.name.as_str(), query.limit, query.page_token.as_deref())?;
+    let streams = streams.into_iter().map(|definition| answer(definition, &inventory, None)).collect();
+    Ok(HttpResponse::Ok().json(StreamsAnswer { streams, next_page_token }))
 }
 
 /// One stream.
@@ -133,12 +224,28 @@ pub(super) async fn get(
 ) -> Result<HttpResponse, ApiError> {
     demand_admin(&request, &doors)?;
     let inventory = doors.registry.inventory();
-    let known = name.parse().ok().and_then(|name: StreamName| inventory.stream(&name));
-    let known = known.ok_or(ControlError::StreamUnknown)?;
-    Ok(HttpResponse::Ok().json(answer(&known.definition, None)))
+    let known = inventory.stream(&stream_name(&name)?).ok_or(ControlError::StreamUnknown)?;
+    Ok(shown(known, &inventory))
 }
 
-/// Deletes a stream, with `recursive=true` also what derives from it.
+/// Changes a stream, with `If-Match` only the version the client has seen.
+pub(super) async fn change(
+    request: HttpRequest,
+    payload: Payload,
+    name: Path<String>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
+    let by = demand_admin(&request, &doors)?;
+    let expected = expected_version(&request)?;
+    let wanted: PatchRequest = document(&request, payload, &doors).await?;
+    let PatchRequest { description, tags, retention_days, enabled, limits, policy } = wanted;
+    let limits = limits.map(Option::unwrap_or_default);
+    let patch = StreamPatch { description, tags, retention_days, enabled, limits, policy };
+    let known = doors.registry.change_stream(by, stream_name(&name)?, expected, patch).await?;
+    Ok(shown(&known, &doors.registry.inventory()))
+}
+
+/// Deletes a stream, with `recursive=true` also what derives from it; with `dryRun=true` only says what.
 pub(super) async fn delete(
     request: HttpRequest,
     name: Path<String>,
@@ -146,9 +253,47 @@ pub(super) async fn delete(
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let by = demand_admin(&request, &doors)?;
-    let name = name.parse().map_err(|_| ControlError::StreamUnknown)?;
+    let name = stream_name(&name)?;
+    if query.dry_run {
+        return deletion(&doors, &name, query.recursive).await;
+    }
     doors.registry.delete_stream(by, name, query.recursive).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+async fn deletion(doors: &Doors, name: &StreamName, recursive: bool) -> Result<HttpResponse, ApiError> {
+    let doomed = doors.registry.deletion_plan(name, recursive)?;
+    let names: Vec<_> = doomed.iter().map(|known| known.definition.name.clone()).collect();
+    let holdings = doors.census.count(&names).await?;
+    let streams = doomed.iter().zip(holdings).map(|(known, holding)| DoomedAnswer {
+        name: known.definition.name.clone(),
+        derived_from: known.definition.derived.as_ref().map(|derived| derived.source.clone()),
+        events: holding.events,
+        keys: holding.keys,
+        credentials: known.definition.credentials.len(),
+    });
+    Ok(HttpResponse::Ok().json(DeletionAnswer { streams: streams.collect() }))
+}
+
+/// The name in a path. One that no stream can have is that of no stream.
+pub(super) fn stream_name(name: &str) -> Result<StreamName, ApiError> {
+    name.parse().map_err(|_| ControlError::StreamUnknown.into())
+}
+
+fn shown(known: &KnownStream, inventory: &Inventory) -> HttpResponse {
+    HttpResponse::Ok().insert_header((ETAG, etag(known))).json(answer(&known.definition, inventory, None))
+}
+
+fn etag(known: &KnownStream) -> String {
+    format!("\"{}\"", known.version)
+}
+
+/// The version in `If-Match` (RFC 9110, 13.1.1). One that is not ours matches nothing.
+fn expected_version(request: &HttpRequest) -> Result<Option<u64>, ApiError> {
+    let given = text(request.headers(), IF_MATCH.as_str())?.map(str::trim);
+    let Some(tag) = given.filter(|tag| *tag != "*") else { return Ok(None) };
+    let number = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
+    number.map(Some).ok_or_else(|| ControlError::Order(OrderError::PreconditionFailed).into())
 }
 
 /// Who asks. Refuses a request without the operator's token.
@@ -174,13 +319,18 @@ pub(super) async fn document<T: DeserializeOwned>(
     })
 }
 
-fn new_stream(wanted: StreamRequest) -> Result<NewStream, ApiError> {
+fn new_stream(wanted: StreamRequest, inventory: &Inventory) -> Result<NewStream, ApiError> {
+    let level = |purpose: &NamedPurpose| match purpose {
+        NamedPurpose::Level(level) => Ok(*level),
+        NamedPurpose::Name(name) => inventory.purpose_level(name).map_err(ControlError::from),
+    };
+    let purposes = wanted.purposes.iter().map(level).collect::<Result<Vec<i32>, _>>()?;
     let refuse = |error: DefinitionError| ControlError::Stream(StreamOrderError::Definition(error));
     let derived = match wanted.derived_from {
-        None if wanted.purposes.is_empty() && wanted.masked_fields.is_empty() => None,
+        None if purposes.is_empty() && wanted.masked_fields.is_empty() => None,
         None => return Err(ControlError::Stream(StreamOrderError::PurposesWithoutSource).into()),
         Some(source) => {
-            let rule = match (wanted.cumulative, &wanted.purposes[..]) {
+            let rule = match (wanted.cumulative, &purposes[..]) {
                 (false, purposes) => ConsentRule::granular(purposes.iter().copied()),
                 (true, [level]) => ConsentRule::cumulative(*level),
                 (true, _) => return Err(ControlError::Stream(StreamOrderError::CumulativeTakesOne).into()),
@@ -197,6 +347,8 @@ fn new_stream(wanted: StreamRequest) -> Result<NewStream, ApiError> {
         tags: wanted.tags,
         retention_days: wanted.retention_days,
         derived,
+        limits: wanted.limits,
+        policy: wanted.policy,
     })
 }
 
@@ -220,7 +372,11 @@ fn masks(
     Ok(Some(NewMasks { config, seed }))
 }
 
-fn answer<'a>(definition: &'a StreamDefinition, secret: Option<(&str, &'a str)>) -> StreamAnswer<'a> {
+fn answer<'a>(
+    definition: &'a StreamDefinition,
+    inventory: &'a Inventory,
+    secret: Option<(&str, &'a str)>,
+) -> StreamAnswer<'a> {
     let credential = |client_id: &'a str| {
         let told = secret.filter(|(id, _)| *id == client_id);
         CredentialAnswer { client_id, client_secret: told.map(|(_, secret)| secret) }
@@ -245,6 +401,11 @@ fn answer<'a>(definition: &'a StreamDefinition, secret: Option<(&str, &'a str)>)
                 .flat_map(|masks| &masks.patterns)
                 .map(|(reference, fields)| (reference, &fields[..]))
                 .collect(),
+        }),
+        limits: &definition.limits,
+        policy: definition.policy.map(|id| PolicyAnswer {
+            id,
+            name: inventory.policies().get(&id).map(|known| known.policy.name.as_str()),
         }),
         credentials: definition.credentials.iter().map(|stored| credential(&stored.client_id)).collect(),
     }

@@ -7,13 +7,13 @@
 //! - **Fails** by closing the connection; the client comes back with the last sequence it saw.
 //! - **Bounded**: it reads a page when the one before has been taken, so a slow client costs one page.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler, fut};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError, Session};
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, timeout},
 };
 
@@ -41,8 +41,24 @@ pub(super) struct Order {
 
 type Page = Result<Bytes, actix_web::Error>;
 
-/// Whether the reader's credentials are still good; asked before every page and every heartbeat.
-pub(super) type Admits = Box<dyn Fn() -> bool>;
+/// Whether the reader's credentials are still good: asked before every page and heartbeat, and whenever
+/// something was changed.
+pub(super) struct Admits {
+    pub admits: Rc<dyn Fn() -> bool>,
+    pub changes: watch::Receiver<u64>,
+}
+
+impl Admits {
+    /// Returns when the credentials are no longer good.
+    async fn revoked(&mut self) {
+        loop {
+            self.changes.mark_unchanged();
+            if !(self.admits)() || self.changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
 
 enum Sink {
     WebSocket(Session),
@@ -104,8 +120,16 @@ impl Actor for Subscription {
         if self.session.is_some() {
             ctx.run_interval(HEARTBEAT, Subscription::check_peer);
         }
-        if let Some((reader, sink, admits)) = self.work.take() {
-            let done = fut::wrap_future::<_, Subscription>(pump(reader, sink, admits));
+        if let Some((reader, sink, mut admits)) = self.work.take() {
+            // A client that takes nothing is cut off too: revoking does not wait for its page.
+            let served = async move {
+                let still = Rc::clone(&admits.admits);
+                tokio::select! {
+                    () = pump(reader, sink, || still()) => {}
+                    () = admits.revoked() => {}
+                }
+            };
+            let done = fut::wrap_future::<_, Subscription>(served);
             ctx.spawn(fut::ActorFutureExt::map(done, |(), _, ctx: &mut Context<Subscription>| ctx.stop()));
         }
     }
@@ -137,7 +161,7 @@ impl StreamHandler<Result<AggregatedMessage, ProtocolError>> for Subscription {
 }
 
 /// Reads and writes until the log, the order or the client ends.
-async fn pump(mut reader: LogReader, mut sink: Sink, admits: Admits) {
+async fn pump(mut reader: LogReader, mut sink: Sink, admits: impl Fn() -> bool) {
     let mut left = sink.limit();
     while left > 0 && admits() {
         let page = match reader.page().await {

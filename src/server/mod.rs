@@ -16,7 +16,7 @@ use crate::{
     actors::{self, Actors, RootArgs},
     clock::Clock,
     config::Config,
-    gateway::{Access, Intake, IntakeArgs, Library},
+    gateway::{Access, Census, Intake, IntakeArgs, Library},
     http::{
         self, Admission, Doors,
         listener::{self, ListenerOptions, TlsFiles},
@@ -213,6 +213,7 @@ fn doors(
         access,
         intake,
         library: Library::new(Arc::clone(&storage.log), inventory),
+        census: Census::new(Arc::clone(&storage.log), Arc::clone(&storage.keys)),
         registry: actors.registry.clone(),
         meters,
         admission: Admission::new(config.http.in_flight_bytes_max, config.http.readers_max),

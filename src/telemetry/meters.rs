@@ -14,7 +14,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 use crate::domain::StreamName;
 
 /// name, kind, what it counts.
-const TABLE: [(&str, Kind, &str); 11] = [
+const TABLE: [(&str, Kind, &str); 12] = [
     (ACCEPTED, Kind::Counter, "events stored"),
     (REFUSED, Kind::Counter, "events refused, by code"),
     (BYTES, Kind::Counter, "bytes of bodies of stored events, as they came in"),
@@ -22,6 +22,7 @@ const TABLE: [(&str, Kind, &str); 11] = [
     (DROPPED, Kind::Counter, "events a derived stream does not get by its consent rule"),
     (UNREADABLE, Kind::Counter, "events a derived stream does not get because they cannot be read"),
     (UNOPENED, Kind::Counter, "fields that stay sealed in a derived stream because their key is gone"),
+    (KEYS_DESTROYED, Kind::Counter, "session keys destroyed one by one, by reason"),
     (INGEST_SECONDS, Kind::Histogram, "time from a request's last byte to its answer"),
     (SESSIONS_OPEN, Kind::Gauge, "sessions whose key is open in memory"),
     (READERS, Kind::Gauge, "live readers"),
@@ -35,6 +36,7 @@ const DERIVED: &str = "sluice_events_derived_total";
 const DROPPED: &str = "sluice_events_dropped_total";
 const UNREADABLE: &str = "sluice_events_unreadable_total";
 const UNOPENED: &str = "sluice_fields_unopened_total";
+const KEYS_DESTROYED: &str = "sluice_keys_destroyed_total";
 const INGEST_SECONDS: &str = "sluice_ingest_seconds";
 const SESSIONS_OPEN: &str = "sluice_sessions_open";
 const READERS: &str = "sluice_readers";
@@ -55,6 +57,8 @@ pub struct Meters {
     pub sessions_open: Gauge,
     pub readers: Gauge,
     pub in_flight_bytes: Gauge,
+    pub keys_destroyed_by_policy: Counter,
+    pub keys_destroyed_with_stream: Counter,
 }
 
 /// Meters of one stream.
@@ -84,11 +88,19 @@ impl Default for Meters {
             }
         }
         let handle = recorder.handle();
+        let keys_destroyed = |reason: &'static str| {
+            let key = Key::from_parts(KEYS_DESTROYED, vec![Label::new("reason", reason)]);
+            recorder.register_counter(&key, &META)
+        };
+        let (keys_destroyed_by_policy, keys_destroyed_with_stream) =
+            (keys_destroyed("policy"), keys_destroyed("stream_deleted"));
         Meters {
             ingest_seconds: recorder.register_histogram(&Key::from_static_name(INGEST_SECONDS), &META),
             sessions_open: recorder.register_gauge(&Key::from_static_name(SESSIONS_OPEN), &META),
             readers: recorder.register_gauge(&Key::from_static_name(READERS), &META),
             in_flight_bytes: recorder.register_gauge(&Key::from_static_name(IN_FLIGHT_BYTES), &META),
+            keys_destroyed_by_policy,
+            keys_destroyed_with_stream,
             handle,
             recorder,
             streams: DashMap::new(),

@@ -23,6 +23,7 @@ pub fn record(session: u8, generation: u32) -> KeyRecord {
         created: Timestamp(1),
         expires: Timestamp(2),
         consented: false,
+        term: None,
         wrapped: vec![session; 60],
     }
 }
