@@ -4,6 +4,7 @@
 //! root ─┬─ registry            contracts and streams; publishes the inventory
 //!       ├─ session_keys ── session_key        on demand, passivated when it has decided
 //!       ├─ streams ─────── stream ── consent_filter, one per derived stream
+//!       ├─ bookkeeper      writes down what streams used
 //!       └─ janitor         retention, expiry, closing of epochs
 //! subscription                  actix: one per live reader, in the worker of its connection
 //! ```
@@ -12,6 +13,7 @@
 //! Nothing here knows HTTP. Mailboxes are unbounded in ractor: each file says what bounds its own.
 
 mod ask;
+mod bookkeeper;
 mod consent_filter;
 mod epoch_keys;
 mod inventory;
@@ -35,12 +37,13 @@ mod streams;
 mod workshop;
 
 pub use self::{
+    bookkeeper::{UsageError, UsageHandle, UsageWindows},
     inventory::{Inventory, KnownContract, KnownSchema, KnownStream, PlanError, ReadingPlan},
-    registry::{ControlError, NewContract, RegistryHandle},
     live_stream::{LiveStream, OverLimit},
     order_error::OrderError,
     policies::{KnownPolicy, NewPolicy},
     purposes::{KnownPurpose, NewPurpose},
+    registry::{ControlError, NewContract, RegistryHandle},
     root::{Actors, RootArgs, start},
     session_key::{KeyRequest, SessionKeyError},
     session_keys::SessionKeys,

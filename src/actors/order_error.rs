@@ -26,7 +26,9 @@ pub enum OrderError {
     PolicyExists,
     #[error("the policy is {0}: only an ACTIVE one can be given to a stream")]
     PolicyNotActive(&'static str),
-    #[error("the policy is {0}: it goes from DRAFT to ACTIVE to ARCHIVED, and is deleted only as DRAFT or ARCHIVED")]
+    #[error(
+        "the policy is {0}: it goes from DRAFT to ACTIVE to ARCHIVED, and is deleted only as DRAFT or ARCHIVED"
+    )]
     PolicyState(&'static str),
     #[error("streams make their keys under this policy: {0}")]
     PolicyInUse(String),

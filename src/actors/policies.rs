@@ -5,9 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use uuid::Uuid;
 
 use super::{
-    Inventory, RegistryHandle, inventory_store,
-    order_error::OrderError,
-    registry::ControlError,
+    Inventory, RegistryHandle, inventory_store, order_error::OrderError, registry::ControlError,
     workshop::document,
 };
 use crate::domain::{AfterErasure, Policy, PolicyId, PolicyState, Who};

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Inventory, RegistryHandle, inventory_store,
-    order_error::OrderError,
-    registry::ControlError,
+    Inventory, RegistryHandle, inventory_store, order_error::OrderError, registry::ControlError,
     workshop::document,
 };
 use crate::domain::{ConsentRule, Purpose, Who, limits::PURPOSE_LEVEL_MAX};
@@ -40,9 +38,8 @@ impl RegistryHandle {
             };
             let purpose = Purpose { level, name: new.name, description: new.description };
             purpose.validate().map_err(OrderError::from)?;
-            let taken = |known: &KnownPurpose| {
-                known.purpose.level == level || known.purpose.is_called(&purpose.name)
-            };
+            let taken =
+                |known: &KnownPurpose| known.purpose.level == level || known.purpose.is_called(&purpose.name);
             if inventory.purposes().values().any(taken) {
                 return Err(OrderError::PurposeExists.into());
             }
@@ -103,7 +100,8 @@ fn users(inventory: &Inventory, level: i32) -> String {
         ConsentRule::Granular(levels) => levels.contains(&level),
         ConsentRule::Cumulative(highest) => level <= *highest,
     };
-    let derived = inventory.streams().filter(|s| s.definition.derived.as_ref().is_some_and(|d| opens(&d.rule)));
+    let derived =
+        inventory.streams().filter(|s| s.definition.derived.as_ref().is_some_and(|d| opens(&d.rule)));
     let mut names: Vec<_> = derived.map(|known| known.definition.name.as_str()).collect();
     names.sort_unstable();
     names.join(", ")

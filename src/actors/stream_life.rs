@@ -87,7 +87,11 @@ impl RegistryHandle {
         self.order(move |workshop, inventory| async move {
             let known = known(&inventory, &name)?;
             let mut definition = living(known, workshop.clock.now());
-            end(&mut definition, &Replacement { client_id: Some(client_id.clone()), overlap_s: 0 }, Timestamp(0))?;
+            end(
+                &mut definition,
+                &Replacement { client_id: Some(client_id.clone()), overlap_s: 0 },
+                Timestamp(0),
+            )?;
             put(&workshop, known, &definition).await?;
             tracing::info!(?by, stream = %name, client = client_id, "credential revoked");
             Ok(())
@@ -163,11 +167,7 @@ fn living(known: &KnownStream, now: Timestamp) -> StreamDefinition {
     definition
 }
 
-fn end(
-    definition: &mut StreamDefinition,
-    replaces: &Replacement,
-    now: Timestamp,
-) -> Result<(), OrderError> {
+fn end(definition: &mut StreamDefinition, replaces: &Replacement, now: Timestamp) -> Result<(), OrderError> {
     let is_meant = |credential: &StoredCredential| {
         replaces.client_id.as_ref().is_none_or(|client_id| credential.client_id == *client_id)
     };

@@ -6,7 +6,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use super::{
-    Inventory, PlanError, inventory_store,
+    Inventory, PlanError,
+    bookkeeper::USAGE_LOG,
+    inventory_store,
     policies::usable,
     registry::ControlError,
     stream_life::new_credential,
@@ -68,6 +70,8 @@ pub struct CreatedStream {
 pub enum StreamOrderError {
     #[error("there is a stream of this name already")]
     Exists,
+    #[error("this name is the node's own")]
+    NameReserved,
     #[error("a source stream needs a name")]
     NameMissing,
     #[error("purposes and masks belong to a derived stream: give derivedFrom too")]
@@ -112,6 +116,9 @@ pub(super) async fn create(
     let name = name_of(&new)?;
     if inventory.stream(&name).is_some() {
         return Err(StreamOrderError::Exists.into());
+    }
+    if name.as_str() == USAGE_LOG {
+        return Err(StreamOrderError::NameReserved.into());
     }
     let derived = match new.derived {
         None => None,

@@ -26,9 +26,8 @@ pub(super) struct RegistryWorkshop {
 
 /// An order in the words of its own file: it changes the store, and answers with what it gives back once
 /// the snapshot shows the change.
-pub(super) type Order = Box<
-    dyn FnOnce(RegistryWorkshop, Arc<Inventory>) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send,
->;
+pub(super) type Order =
+    Box<dyn FnOnce(RegistryWorkshop, Arc<Inventory>) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send>;
 
 /// Tells who asked what became of it.
 pub(super) type Answer = Box<dyn FnOnce() + Send>;

@@ -12,12 +12,15 @@ mod chunks;
 mod client;
 mod completion;
 mod contract;
+mod credential;
 mod credentials;
 mod demo;
 mod example_events;
 mod failure;
 mod listen;
 mod output;
+mod policy;
+mod purpose;
 mod send;
 mod serve;
 mod settings;
@@ -26,7 +29,9 @@ mod sse;
 mod stop;
 mod stream;
 mod stream_client;
+mod stream_settings;
 mod tally;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -35,7 +40,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::json;
 
 use self::{
-    output::Format,
+    output::{Form, Format},
     settings::{ConnectionArguments, Settings},
 };
 
@@ -46,8 +51,8 @@ struct Arguments {
     #[command(flatten)]
     connection: ConnectionArguments,
     /// Form of the result
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
-    output: Format,
+    #[arg(short, long, global = true, value_enum, default_value_t = Form::Table)]
+    output: Form,
     #[command(subcommand)]
     command: Command,
 }
@@ -76,6 +81,20 @@ enum Command {
     /// Let no more events use a data contract
     #[command(subcommand, arg_required_else_help = true)]
     Archive(Change),
+    /// Replace credentials of a stream
+    #[command(subcommand, arg_required_else_help = true)]
+    Rotate(Rotate),
+    /// Change the settings of a stream
+    #[command(subcommand, arg_required_else_help = true)]
+    Update(Update),
+    /// Let a stream take and get events again
+    #[command(subcommand, arg_required_else_help = true)]
+    Enable(Switch),
+    /// Let a stream neither take nor get events
+    #[command(subcommand, arg_required_else_help = true)]
+    Disable(Switch),
+    /// Show what a stream took, gave on and refused
+    Usage(usage::Arguments),
     /// Send random events to a stream
     #[command(alias = "sim")]
     Simulate(simulate::Arguments),
@@ -97,6 +116,14 @@ enum Create {
     /// Make a data contract from files
     #[command(aliases = ["contracts", "data-contract"])]
     Contract(contract::CreateArguments),
+    /// Issue further credentials of a stream
+    Credentials(credential::CreateArguments),
+    /// Give a consent level a name
+    #[command(aliases = ["purposes", "purpose-mapping"])]
+    Purpose(purpose::CreateArguments),
+    /// Say how long keys live, and on what legal ground
+    #[command(alias = "policies")]
+    Policy(policy::CreateArguments),
 }
 
 #[derive(Subcommand)]
@@ -107,16 +134,27 @@ enum Get {
     /// Show one data contract
     #[command(aliases = ["contracts", "data-contract"])]
     Contract(contract::OneArgument),
+    /// Show one policy
+    #[command(alias = "policies")]
+    Policy(policy::OneArgument),
 }
 
 #[derive(Subcommand)]
 enum List {
     /// Show all streams
     #[command(alias = "stream")]
-    Streams,
+    Streams(stream::ListArguments),
     /// Show all data contracts
     #[command(aliases = ["contract", "data-contract", "data-contracts"])]
     Contracts,
+    /// Show the credentials of a stream, without secrets
+    Credentials(credential::ListArguments),
+    /// Show the purpose map
+    #[command(aliases = ["purpose", "purpose-mappings"])]
+    Purposes,
+    /// Show all policies
+    #[command(alias = "policy")]
+    Policies,
 }
 
 #[derive(Subcommand)]
@@ -127,6 +165,34 @@ enum Delete {
     /// Delete a data contract that is still a draft
     #[command(aliases = ["contracts", "data-contract"])]
     Contract(contract::OneArgument),
+    /// Revoke credentials of a stream: their tokens and connections end
+    Credentials(credential::DeleteArguments),
+    /// Take the name of a consent level away
+    #[command(aliases = ["purposes", "purpose-mapping"])]
+    Purpose(purpose::OneArgument),
+    /// Delete a policy that is not active
+    #[command(alias = "policies")]
+    Policy(policy::OneArgument),
+}
+
+#[derive(Subcommand)]
+enum Rotate {
+    /// Issue new credentials instead of old ones
+    Credentials(credential::RotateArguments),
+}
+
+#[derive(Subcommand)]
+enum Update {
+    /// Change description, tags, retention, limits or policy
+    #[command(alias = "streams")]
+    Stream(stream_settings::UpdateArguments),
+}
+
+#[derive(Subcommand)]
+enum Switch {
+    /// The stream
+    #[command(alias = "streams")]
+    Stream(stream_settings::SwitchArguments),
 }
 
 #[derive(Subcommand)]
@@ -134,6 +200,9 @@ enum Change {
     /// The data contract
     #[command(aliases = ["contracts", "data-contract"])]
     Contract(contract::OneArgument),
+    /// The policy
+    #[command(alias = "policies")]
+    Policy(policy::OneArgument),
 }
 
 /// Runs the command the process was started with.
@@ -150,12 +219,20 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments, matches: &clap::ArgMatches) -> Result<()> {
-    let format = arguments.output;
+    let format = arguments.output.format();
+    let csv = arguments.output == Form::Csv;
+    if csv && !matches!(arguments.command, Command::Usage(_)) {
+        anyhow::bail!("only usage has a CSV form: give -o table, plain or json");
+    }
     match arguments.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Demo(arguments) => wait(demo::run(arguments)),
         Command::Completion(arguments) => completion::run::<Arguments>(&arguments),
         Command::Version => version(format),
+        Command::Usage(usage) => {
+            let settings = Settings::resolve(arguments.connection, matches, format)?;
+            wait(usage::run(&settings, usage, csv))
+        }
         command => {
             let settings = Settings::resolve(arguments.connection, matches, format)?;
             wait(call(command, &settings))
@@ -170,16 +247,40 @@ async fn call(command: Command, settings: &Settings) -> Result<()> {
         Command::Create(Create::Contract(arguments)) => contract::create(settings, arguments).await,
         Command::Get(Get::Stream(arguments)) => stream::get(settings, arguments).await,
         Command::Get(Get::Contract(arguments)) => contract::get(settings, arguments).await,
-        Command::List(List::Streams) => stream::list(settings).await,
+        Command::List(List::Streams(arguments)) => stream::list(settings, arguments).await,
         Command::List(List::Contracts) => contract::list(settings).await,
         Command::Delete(Delete::Stream(arguments)) => stream::delete(settings, arguments).await,
         Command::Delete(Delete::Contract(arguments)) => contract::delete(settings, arguments).await,
         Command::Activate(Change::Contract(arguments)) => contract::activate(settings, arguments).await,
         Command::Archive(Change::Contract(arguments)) => contract::archive(settings, arguments).await,
+        Command::Create(Create::Credentials(arguments)) => credential::create(settings, arguments).await,
+        Command::Create(Create::Purpose(arguments)) => purpose::create(settings, arguments).await,
+        Command::Create(Create::Policy(arguments)) => policy::create(settings, arguments).await,
+        Command::Get(Get::Policy(arguments)) => policy::get(settings, arguments).await,
+        Command::List(List::Credentials(arguments)) => credential::list(settings, arguments).await,
+        Command::List(List::Purposes) => purpose::list(settings).await,
+        Command::List(List::Policies) => policy::list(settings).await,
+        Command::Delete(Delete::Credentials(arguments)) => credential::delete(settings, arguments).await,
+        Command::Delete(Delete::Purpose(arguments)) => purpose::delete(settings, arguments).await,
+        Command::Delete(Delete::Policy(arguments)) => policy::delete(settings, arguments).await,
+        Command::Activate(Change::Policy(arguments)) => policy::activate(settings, arguments).await,
+        Command::Archive(Change::Policy(arguments)) => policy::archive(settings, arguments).await,
+        Command::Rotate(Rotate::Credentials(arguments)) => credential::rotate(settings, arguments).await,
+        Command::Update(Update::Stream(arguments)) => stream_settings::update(settings, arguments).await,
+        Command::Enable(Switch::Stream(arguments)) => {
+            stream_settings::switch(settings, arguments, true).await
+        }
+        Command::Disable(Switch::Stream(arguments)) => {
+            stream_settings::switch(settings, arguments, false).await
+        }
         Command::Simulate(arguments) => simulate::run(settings, arguments).await,
         Command::Send(arguments) => send::run(settings, arguments).await,
         Command::Listen(arguments) => listen::run(settings, arguments).await,
-        Command::Serve(_) | Command::Demo(_) | Command::Completion(_) | Command::Version => {
+        Command::Serve(_)
+        | Command::Demo(_)
+        | Command::Completion(_)
+        | Command::Version
+        | Command::Usage(_) => {
             unreachable!("run handles the commands without a node")
         }
     }

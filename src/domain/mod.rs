@@ -19,6 +19,7 @@ mod stream;
 pub mod stream_definition;
 mod stream_limits;
 mod suite;
+mod usage;
 mod who;
 
 pub use self::{
@@ -38,5 +39,6 @@ pub use self::{
     stream_definition::{DefinitionError, Derivation, StoredCredential, StreamDefinition},
     stream_limits::{LimitError, StreamLimits, Window},
     suite::Suite,
+    usage::UsageCounts,
     who::Who,
 };

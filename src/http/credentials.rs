@@ -79,8 +79,12 @@ pub(super) async fn list(
     let inventory = doors.registry.inventory();
     let known = inventory.stream(&stream_name(&name)?).ok_or(ControlError::StreamUnknown)?;
     let now = doors.access.now();
-    let mut living: Vec<_> =
-        known.definition.credentials.iter().filter(|stored| stored.expires.is_none_or(|end| now < end)).collect();
+    let mut living: Vec<_> = known
+        .definition
+        .credentials
+        .iter()
+        .filter(|stored| stored.expires.is_none_or(|end| now < end))
+        .collect();
     living.sort_by_key(|stored| stored.created);
     let credentials = living.into_iter().map(|stored| answer(stored, None)).collect();
     Ok(HttpResponse::Ok().json(CredentialsAnswer { credentials }))

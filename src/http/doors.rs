@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Admission;
 use crate::{
-    actors::RegistryHandle,
+    actors::{RegistryHandle, UsageHandle},
     config,
     gateway::{Access, Census, Intake, Library},
     telemetry::{FatalSwitch, Meters},
@@ -18,6 +18,9 @@ pub struct Doors {
     pub library: Library,
     pub census: Census,
     pub registry: RegistryHandle,
+    pub usage: UsageHandle,
+    /// Milliseconds to which usage is exact.
+    pub usage_period_ms: i64,
     pub meters: Arc<Meters>,
     pub admission: Admission,
     pub limits: Arc<config::Http>,

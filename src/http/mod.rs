@@ -21,6 +21,7 @@ mod routes;
 mod streams;
 mod subscription;
 mod token;
+mod usage;
 
 pub use self::{
     admission::Admission,

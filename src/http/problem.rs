@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::batch::Verdicts;
 use crate::{
-    actors::{ControlError, OrderError, OverLimit, PlanError, StreamOrderError},
+    actors::{ControlError, OrderError, OverLimit, PlanError, StreamOrderError, UsageError},
     event::container::ContainerError,
     gateway::{AccessError, CensusError, ReadError, Refusal},
     storage::{AppendError, LogError},
@@ -71,6 +71,8 @@ pub enum ApiError {
     Control(#[from] ControlError),
     #[error(transparent)]
     Census(#[from] CensusError),
+    #[error(transparent)]
+    Usage(#[from] UsageError),
     #[error("no such route")]
     RouteUnknown,
     #[error("this route does not take this method")]
@@ -127,7 +129,7 @@ impl ApiError {
             Self::Parameter(_) => ("parameter_invalid", 400, None),
             Self::NotAWebSocket => ("not_a_web_socket", 400, None),
             Self::Control(error) => control_row(error),
-            Self::Census(CensusError) => ("store_unavailable", 503, Some(2)),
+            Self::Census(CensusError) | Self::Usage(UsageError) => ("store_unavailable", 503, Some(2)),
             Self::RouteUnknown => ("route_unknown", 404, None),
             Self::MethodUnknown => ("method_unknown", 405, None),
         }

@@ -7,6 +7,7 @@ use actix_web::{
 
 use super::{
     ApiError, batch, contracts, credentials, egress, health, ingest, policies, purposes, streams, token,
+    usage,
 };
 
 /// Adds all routes to an app whose data holds the doors.
@@ -41,9 +42,9 @@ pub fn routes(app: &mut ServiceConfig) {
                 .route(post().to(credentials::issue)),
         )
         .service(
-            at("/api/v1/streams/{name}/credentials/{client_id}")
-                .route(web::delete().to(credentials::revoke)),
+            at("/api/v1/streams/{name}/credentials/{client_id}").route(web::delete().to(credentials::revoke)),
         )
+        .service(at("/api/v1/streams/{name}/usage").route(get().to(usage::get)))
         .service(at("/api/v1/purposes").route(get().to(purposes::list)).route(post().to(purposes::create)))
         .service(at("/api/v1/purposes/{named}").route(web::delete().to(purposes::delete)))
         .service(at("/api/v1/policies").route(get().to(policies::list)).route(post().to(policies::create)))

@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 use super::{ApiError, Doors, body::Body, ingest::text, paging::page};
 use crate::{
     actors::{
-        ControlError, Inventory, KnownStream, NewDerivation, NewMasks, NewStream, OrderError, StreamOrderError,
-        StreamPatch,
+        ControlError, Inventory, KnownStream, NewDerivation, NewMasks, NewStream, OrderError,
+        StreamOrderError, StreamPatch,
     },
     clock::Timestamp,
     domain::{

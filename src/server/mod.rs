@@ -215,6 +215,8 @@ fn doors(
         library: Library::new(Arc::clone(&storage.log), inventory),
         census: Census::new(Arc::clone(&storage.log), Arc::clone(&storage.keys)),
         registry: actors.registry.clone(),
+        usage: actors.usage.clone(),
+        usage_period_ms: i64::try_from(config.streams.usage_every_s).unwrap_or(0) * 1000,
         meters,
         admission: Admission::new(config.http.in_flight_bytes_max, config.http.readers_max),
         limits: Arc::new(config.http.clone()),

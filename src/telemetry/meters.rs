@@ -3,15 +3,22 @@
 //! Labels are stream names and codes, never anything of an event. Every event has one disposition, so
 //! `accepted + refused` is what came in and `derived + dropped + unreadable` is what a filter has seen.
 
-use std::sync::Arc;
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use crate::domain::StreamName;
+use crate::domain::{StreamName, UsageCounts};
 
 /// name, kind, what it counts.
 const TABLE: [(&str, Kind, &str); 12] = [
@@ -63,12 +70,40 @@ pub struct Meters {
 
 /// Meters of one stream.
 pub struct StreamMeters {
-    pub accepted: Counter,
-    pub bytes: Counter,
-    pub derived: Counter,
-    pub dropped: Counter,
-    pub unreadable: Counter,
+    pub accepted: Tally,
+    pub bytes: Tally,
+    pub derived: Tally,
+    pub dropped: Tally,
+    pub unreadable: Tally,
     pub unopened: Counter,
+    /// Refusals by code, until they are written down.
+    refused: parking_lot::Mutex<BTreeMap<Cow<'static, str>, u64>>,
+}
+
+/// A counter whose counts are also written down as usage.
+pub struct Tally {
+    shown: Counter,
+    unwritten: AtomicU64,
+}
+
+impl Tally {
+    fn new(shown: Counter) -> Tally {
+        Tally { shown, unwritten: AtomicU64::new(0) }
+    }
+
+    /// Counts `count` more.
+    pub fn increment(&self, count: u64) {
+        self.shown.increment(count);
+        self.unwritten.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn take(&self) -> u64 {
+        self.unwritten.swap(0, Ordering::Relaxed)
+    }
+
+    fn put_back(&self, count: u64) {
+        self.unwritten.fetch_add(count, Ordering::Relaxed);
+    }
 }
 
 /// What became of an event, for the counter of refusals.
@@ -119,22 +154,61 @@ impl Meters {
             let key = Key::from_parts(name, vec![Label::new("stream", stream.as_str().to_owned())]);
             self.recorder.register_counter(&key, &META)
         };
-        let meters = Arc::new(StreamMeters {
-            accepted: counter(ACCEPTED),
-            bytes: counter(BYTES),
-            derived: counter(DERIVED),
-            dropped: counter(DROPPED),
-            unreadable: counter(UNREADABLE),
+        let tally = |name| Tally::new(counter(name));
+        let meters = || StreamMeters {
+            accepted: tally(ACCEPTED),
+            bytes: tally(BYTES),
+            derived: tally(DERIVED),
+            dropped: tally(DROPPED),
+            unreadable: tally(UNREADABLE),
             unopened: counter(UNOPENED),
+            refused: parking_lot::Mutex::default(),
+        };
+        match self.streams.entry(stream.clone()) {
+            Entry::Occupied(known) => Arc::clone(known.get()),
+            Entry::Vacant(place) => Arc::clone(&place.insert(Arc::new(meters()))),
+        }
+    }
+
+    /// Takes out what was counted since the last time, for the streams that counted anything.
+    #[must_use]
+    pub fn take_usage(&self) -> Vec<(StreamName, UsageCounts)> {
+        let taken = self.streams.iter().map(|entry| {
+            let meters = entry.value();
+            let refused = std::mem::take(&mut *meters.refused.lock());
+            let counts = UsageCounts {
+                accepted: meters.accepted.take(),
+                bytes: meters.bytes.take(),
+                derived: meters.derived.take(),
+                dropped: meters.dropped.take(),
+                unreadable: meters.unreadable.take(),
+                refused: refused.into_iter().map(|(code, count)| (code.into_owned(), count)).collect(),
+            };
+            (entry.key().clone(), counts)
         });
-        self.streams.insert(stream.clone(), Arc::clone(&meters));
-        meters
+        taken.filter(|(_, counts)| !counts.is_nothing()).collect()
+    }
+
+    /// Puts back what [`Meters::take_usage`] gave and could not be written down.
+    pub fn put_back_usage(&self, counts: Vec<(StreamName, UsageCounts)>) {
+        for (stream, counts) in counts {
+            let meters = self.stream(&stream);
+            meters.accepted.put_back(counts.accepted);
+            meters.bytes.put_back(counts.bytes);
+            meters.derived.put_back(counts.derived);
+            meters.dropped.put_back(counts.dropped);
+            meters.unreadable.put_back(counts.unreadable);
+            for (code, count) in counts.refused {
+                *meters.refused.lock().entry(code.into()).or_default() += count;
+            }
+        }
     }
 
     /// Counts `count` refused events of `stream` under their code.
     pub fn refused(&self, stream: &StreamName, code: Disposition, count: u64) {
         let labels = vec![Label::new("stream", stream.as_str().to_owned()), Label::new("code", code.0)];
         self.recorder.register_counter(&Key::from_parts(REFUSED, labels), &META).increment(count);
+        *self.stream(stream).refused.lock().entry(code.0.into()).or_default() += count;
     }
 
     /// Forgets a stream that was deleted.
