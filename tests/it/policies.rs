@@ -231,9 +231,9 @@ async fn a_session_of_more_subjects_than_a_key_holds_gets_another_key() {
     let stream = node.create_stream("visits").await;
     let people: Vec<String> = (0..300).map(|n| format!("{}-{n}", node.canary.plant())).collect();
     let meta = json!({"eventContractRef": VISIT, "consentLevels": [1]});
-    let events = people.iter().map(|person| {
-        json!({"strmMeta": meta, "session": "station", "person": person}).to_string() + "\n"
-    });
+    let events = people
+        .iter()
+        .map(|person| json!({"strmMeta": meta, "session": "station", "person": person}).to_string() + "\n");
     let authorization = stream.authorization();
     let headers = [("authorization", authorization.as_str()), ("strm-schema-ref", VISIT)];
     let body = events.collect::<String>().into_bytes();

@@ -43,12 +43,16 @@ async fn usage_is_counted_once_whoever_asks_and_however_often_the_node_starts() 
         node.restart().await;
     }
     let shown = usage(&node, "?from=-2h&by=15m").await;
-    assert_eq!((sum(&shown, "eventsIn"), sum(&shown, "bytesIn"), sum(&shown, "eventsRefused")), (9, bytes, 3));
+    assert_eq!(
+        (sum(&shown, "eventsIn"), sum(&shown, "bytesIn"), sum(&shown, "eventsRefused")),
+        (9, bytes, 3)
+    );
     let busy: Vec<&Value> =
         shown["windows"].as_array().unwrap().iter().filter(|window| window["eventsIn"] != 0).collect();
     assert_eq!(busy.len(), 3, "each quarter of an hour by itself: {shown}");
     assert_eq!(busy[0]["from"], "2024-10-04T12:00:00Z");
-    let codes: u64 = busy[0]["refused"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    let codes: u64 =
+        busy[0]["refused"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
     assert_eq!(codes, 1, "{}", busy[0]);
     let expected = json!([{"stream": "clicks-1", "events": 2, "droppedByConsent": 1, "unreadable": 0}]);
     assert_eq!(busy[0]["derived"], expected);
@@ -62,11 +66,16 @@ async fn usage_is_counted_once_whoever_asks_and_however_often_the_node_starts() 
     node.admin(Method::DELETE, "/api/v1/streams/clicks?recursive=true", &Value::Null).await;
     node.create_stream("clicks").await;
     assert_eq!(sum(&usage(&node, "?from=-5h").await, "eventsIn"), 0);
-    for wrong in ["?by=1s", "?by=x", "?from=yesterday", "?from=-1h&until=-2h", "?from=-3000d&by=1m", "?to=now"] {
+    for wrong in
+        ["?by=1s", "?by=x", "?from=yesterday", "?from=-1h&until=-2h", "?from=-3000d&by=1m", "?to=now"]
+    {
         let path = format!("/api/v1/streams/clicks/usage{wrong}");
         assert_eq!(node.admin(Method::GET, &path, &Value::Null).await.code(), "parameter_invalid", "{wrong}");
     }
-    assert_eq!(node.admin(Method::GET, "/api/v1/streams/nobody/usage", &Value::Null).await.code(), "stream_unknown");
+    assert_eq!(
+        node.admin(Method::GET, "/api/v1/streams/nobody/usage", &Value::Null).await.code(),
+        "stream_unknown"
+    );
     let reserved = node.admin(Method::POST, "/api/v1/streams", &json!({"name": "sluice-usage"})).await;
     assert_eq!(reserved.code(), "stream_invalid");
 }
