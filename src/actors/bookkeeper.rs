@@ -12,20 +12,13 @@
 //! record    schema = name of the stream, accepted = begin of the period, body = JSON of UsageCounts
 //! ```
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
 
 use super::{
-    Inventory,
+    Inventory, KnownStream,
     ask::{ask, respond},
     projection::records_of,
 };
@@ -62,8 +55,6 @@ pub(super) struct BookkeeperArgs {
 pub struct UsageHandle {
     args: Arc<BookkeeperArgs>,
     actor: Arc<ArcSwapOption<ActorRef<BookkeeperMsg>>>,
-    /// Counts of the present window were given to the streams' limits.
-    seeded: Arc<AtomicBool>,
 }
 
 /// Counts by the number of the window, then by stream.
@@ -71,7 +62,7 @@ pub type UsageWindows = BTreeMap<i64, BTreeMap<StreamName, UsageCounts>>;
 
 impl UsageHandle {
     pub(super) fn new(args: BookkeeperArgs) -> UsageHandle {
-        UsageHandle { args: Arc::new(args), actor: Arc::default(), seeded: Arc::default() }
+        UsageHandle { args: Arc::new(args), actor: Arc::default() }
     }
 
     /// Writes down what was counted so far.
@@ -153,21 +144,30 @@ impl UsageHandle {
         Ok(low)
     }
 
-    /// Streams whose events are counted by window go on with what they stored before the restart.
+    /// A limit that was just set counts what the stream stored since its window began.
+    pub async fn seed_limit(&self, known: &KnownStream) {
+        self.flush().await;
+        self.seed(known).await;
+    }
+
+    /// Streams whose events are counted by window go on with what they stored before a restart.
     async fn seed_limits(&self) {
-        if self.seeded.swap(true, Ordering::SeqCst) {
+        for known in self.args.inventory.load_full().streams() {
+            self.seed(known).await;
+        }
+    }
+
+    async fn seed(&self, known: &KnownStream) {
+        let limits = &known.definition.limits;
+        if limits.events_max.is_none() {
             return;
         }
         let now = self.args.clock.steady();
-        let inventory = self.args.inventory.load_full();
-        for known in inventory.streams().filter(|known| known.definition.limits.events_max.is_some()) {
-            let limits = &known.definition.limits;
-            let from = limits.events_max_per.start(now).max(known.definition.created);
-            let names = [known.definition.name.clone()];
-            let Ok(windows) = self.read(&names, from, now.plus_ms(DAY_MS), DAY_MS).await else { continue };
-            let stored = windows.values().flat_map(BTreeMap::values).map(|counts| counts.accepted).sum();
-            known.live.remember(limits, now, stored);
-        }
+        let from = limits.events_max_per.start(now).max(known.definition.created);
+        let names = [known.definition.name.clone()];
+        let Ok(windows) = self.read(&names, from, now.plus_ms(DAY_MS), DAY_MS).await else { return };
+        let stored = windows.values().flat_map(BTreeMap::values).map(|counts| counts.accepted).sum();
+        known.live.remember(limits, now, stored);
     }
 
     pub(super) async fn spawn(&self, parent: ActorCell) -> Result<ActorRef<BookkeeperMsg>, SpawnErr> {

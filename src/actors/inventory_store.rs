@@ -4,6 +4,7 @@
 //! kind "schema"    name handle/name/version   Schema; never changed, never deleted: stored events need it
 //! kind "contract"  name handle/name/version   Contract
 //! kind "stream"    name of the stream         StreamDefinition
+//! kind "grave"     name of a deleted source   empty; until the janitor has destroyed its keys
 //! kind "purpose"   level                      Purpose
 //! kind "policy"    name of the policy         Policy
 //! ```
@@ -24,6 +25,7 @@ use crate::{
 pub(super) const SCHEMA: &str = "schema";
 pub(super) const CONTRACT: &str = "contract";
 pub(super) const STREAM: &str = "stream";
+pub(super) const GRAVE: &str = "grave";
 pub(super) const PURPOSE: &str = "purpose";
 pub(super) const POLICY: &str = "policy";
 

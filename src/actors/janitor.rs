@@ -13,7 +13,7 @@
 //! An epoch lives until the longest retention of a stream has passed. Keys of it whose policy lives longer
 //! are then carried over once more, without the others.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 
@@ -23,8 +23,11 @@ use super::{
 };
 use crate::{
     clock::{Clock, DAY_MS, Timestamp},
-    domain::{Epoch, StreamName},
-    storage::{CloseError, Created, Cursor, EpochKind, EpochRecord, EventLog, KeyError, KeyRecord, KeyStore},
+    domain::Epoch,
+    storage::{
+        CloseError, Created, Cursor, EpochKind, EpochRecord, EventLog, KeyError, KeyRecord, KeyStore,
+        Registry, RegistryError,
+    },
     telemetry::Meters,
 };
 
@@ -42,8 +45,8 @@ pub(super) struct JanitorArgs {
     /// Time between two passes, and what rings for one before its time.
     pub pass_every: Duration,
     pub bell: Arc<tokio::sync::Notify>,
-    /// The streams there were at the last pass; none before the first.
-    pub seen: Option<HashSet<StreamName>>,
+    /// Where deleted streams wait until their keys are destroyed.
+    pub registry: Arc<dyn Registry>,
 }
 
 #[derive(Debug)]
@@ -61,6 +64,8 @@ pub(super) enum JanitorError {
     Keys(#[from] KeyError),
     #[error(transparent)]
     Close(#[from] CloseError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     #[error(transparent)]
     Epoch(#[from] EpochKeyError),
     #[error("a key of day {0} does not open: its epoch stays as it is")]
@@ -113,7 +118,7 @@ impl JanitorArgs {
         self.meters.sessions_open.set(u32::try_from(sessions).map_or(f64::MAX, f64::from));
     }
 
-    async fn on_pass(&mut self) {
+    async fn on_pass(&self) {
         self.keys.open_keys().drop_expired(self.clock.steady());
         self.trim_logs().await;
         if let Err(error) = self.destroy_due().await {

@@ -6,7 +6,10 @@ use std::collections::HashSet;
 
 use futures_util::future::try_join_all;
 
-use super::janitor::{JanitorArgs, JanitorError, PAGE};
+use super::{
+    inventory_store::GRAVE,
+    janitor::{JanitorArgs, JanitorError, PAGE},
+};
 use crate::{
     domain::StreamName,
     storage::{EpochKind, KeyRecord},
@@ -31,12 +34,10 @@ impl JanitorArgs {
         Ok(())
     }
 
-    /// Destroys the keys of streams that are no more, if a stream went since the last pass or this is the
-    /// first one. Reads every key of the node then.
-    pub(super) async fn destroy_orphans(&mut self) -> Result<(), JanitorError> {
-        let present = self.streams();
-        if self.seen.as_ref().is_some_and(|seen| seen.is_subset(&present)) {
-            self.seen = Some(present);
+    /// Destroys the keys of streams that were deleted. Reads every key of the node when there is one.
+    pub(super) async fn destroy_orphans(&self) -> Result<(), JanitorError> {
+        let graves = self.registry.list(GRAVE).await?;
+        if graves.is_empty() {
             return Ok(());
         }
         let mut epochs = self.store.epochs().await?;
@@ -59,7 +60,9 @@ impl JanitorArgs {
                 }
             }
         }
-        self.seen = Some(present);
+        for grave in graves {
+            self.registry.delete(GRAVE, &grave.name, grave.version).await?;
+        }
         if destroyed > 0 {
             tracing::info!(keys = destroyed, "keys were destroyed: their stream was deleted");
         }

@@ -70,12 +70,13 @@ impl LiveStream {
         let _ = self.stored.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
-    /// Says that `count` events of the present window were stored before this node ran.
+    /// Says that at least `count` events of the present window were stored, as the usage has it: before this
+    /// node ran, or before there was a limit.
     pub fn remember(&self, limits: &StreamLimits, now: Timestamp, count: u64) {
         let window = window_number(limits.events_max_per, now);
         let more = |packed: u64| {
             let before = if packed >> COUNT_BITS == window { packed & COUNT_MASK } else { 0 };
-            Some(window << COUNT_BITS | (before + count).min(COUNT_MASK))
+            Some(window << COUNT_BITS | before.max(count).min(COUNT_MASK))
         };
         let _ = self.stored.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }

@@ -244,7 +244,7 @@ impl Plan {
             close_after_ms: i64::from(self.args.config.keys.close_after_h) * 60 * 60 * 1000,
             pass_every: self.args.janitor_every,
             bell: Arc::clone(&self.args.janitor_bell),
-            seen: None,
+            registry: Arc::clone(&self.args.storage.registry),
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::{
         stream_definition::{DefinitionError, Derivation, StreamDefinition},
     },
     event::EventPlan,
-    storage::{AppendError, LogError},
+    storage::{AppendError, Change, LogError},
 };
 
 /// A stream somebody wants.
@@ -173,7 +173,20 @@ pub(super) fn to_delete(
 
 pub(super) async fn delete(workshop: &RegistryWorkshop, name: &StreamName) -> Result<(), ControlError> {
     if let Some(stored) = workshop.store.get(inventory_store::STREAM, name.as_str()).await? {
-        workshop.store.delete(inventory_store::STREAM, name.as_str(), stored.version).await?;
+        let change = |kind: &str, expected_version, body| Change {
+            kind: kind.to_owned(),
+            name: name.as_str().to_owned(),
+            expected_version,
+            body,
+        };
+        // The janitor destroys its keys, also when the node is killed now.
+        let grave = workshop.store.get(inventory_store::GRAVE, name.as_str()).await?;
+        let grave = grave.map_or(0, |document| document.version);
+        let changes = vec![
+            change(inventory_store::STREAM, stored.version, None),
+            change(inventory_store::GRAVE, grave, Some(bytes::Bytes::new())),
+        ];
+        workshop.store.apply(changes).await?;
     }
     workshop.log.delete(name).await?;
     Ok(())

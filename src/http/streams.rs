@@ -240,8 +240,12 @@ pub(super) async fn change(
     let wanted: PatchRequest = document(&request, payload, &doors).await?;
     let PatchRequest { description, tags, retention_days, enabled, limits, policy } = wanted;
     let limits = limits.map(Option::unwrap_or_default);
+    let limited = limits.is_some_and(|limits| limits.events_max.is_some());
     let patch = StreamPatch { description, tags, retention_days, enabled, limits, policy };
     let known = doors.registry.change_stream(by, stream_name(&name)?, expected, patch).await?;
+    if limited {
+        doors.usage.seed_limit(&known).await;
+    }
     Ok(shown(&known, &doors.registry.inventory()))
 }
 

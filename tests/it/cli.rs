@@ -200,7 +200,7 @@ async fn usage_is_a_table_csv_or_json() {
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(lines[0], "From,Count,Rate,Bytes,Refused,Reasons,Derived,Dropped");
     let count = |line: &&str| line.split(',').nth(1).unwrap().parse::<u64>().unwrap();
-    assert_eq!(lines[1..].iter().map(|line| count(line)).sum::<u64>(), 7, "{csv}");
+    assert_eq!(lines[1..].iter().map(count).sum::<u64>(), 7, "{csv}");
     let json = terminal.json("usage clicks --by 1d");
     assert_eq!(json["bySeconds"], 86_400);
     assert!(terminal.ok("usage clicks").starts_with("From"));

@@ -267,6 +267,24 @@ async fn a_count_for_the_day_holds_over_a_restart_and_ends_with_the_day() {
     assert_eq!(stream.read().await.len(), 6);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_that_is_set_later_counts_what_came_before_it() {
+    let clock = Clock::manual(NOON);
+    let node = node_at(&clock).await;
+    let stream = node.create_stream("clicks").await;
+    for _ in 0..3 {
+        stream.accept(&planted(&node.canary, &[1])).await;
+    }
+    patch(&node, &stream, &json!({"limits": {"eventsMax": 4, "eventsMaxPer": "HOUR"}})).await;
+    stream.accept(&planted(&node.canary, &[1])).await;
+    for _ in 0..2 {
+        assert_eq!(stream.post(&planted(&node.canary, &[1])).await.code(), "stream_count_exceeded");
+        patch(&node, &stream, &json!({"limits": {"eventsMax": 4, "eventsMaxPer": "HOUR"}})).await;
+    }
+    clock.turn(3_600_000);
+    stream.accept(&planted(&node.canary, &[1])).await;
+}
+
 fn batch_of(node: &Node, count: usize) -> Vec<u8> {
     let events = (0..count).map(|_| planted(&node.canary, &[1]).to_string() + "\n");
     events.collect::<String>().into_bytes()
