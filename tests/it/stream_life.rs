@@ -10,7 +10,10 @@ use sluice::{
     domain::KeyLink,
 };
 
-use crate::harness::{Answer, Node, PATIENCE, Stream, event, planted, planted_opened};
+use crate::{
+    harness::{Answer, EXAMPLE, Node, PATIENCE, Stream, event, planted, planted_opened},
+    reading::Socket,
+};
 
 const NOON: Timestamp = Timestamp(20_000 * DAY_MS + 12 * 3_600_000);
 
@@ -72,6 +75,37 @@ async fn a_revoked_credential_ends_at_once_and_the_others_read_on() {
 
     second.accept(&planted(&node.canary, &[1])).await;
     lasting.until("\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revoking_closes_web_sockets_and_half_sent_batches() {
+    let node = Node::start().await;
+    let first = node.create_stream("clicks").await;
+    let second = issue(&node, &first, &json!({})).await;
+    let (mut ended, mut lasting) =
+        (Socket::open(&first, "/ws").await.unwrap(), Socket::open(&second, "/ws").await.unwrap());
+    let line = planted(&node.canary, &[1]).to_string() + "\n";
+    let (sender, body) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(1);
+    let body =
+        futures_util::stream::unfold(body, async |mut body| body.recv().await.map(|piece| (piece, body)));
+    let request = node.http.post(format!("{}/events", node.url()));
+    let request = request.header("authorization", first.authorization()).header("strm-schema-ref", EXAMPLE);
+    let answer = tokio::spawn(request.body(reqwest::Body::wrap_stream(body)).send());
+    sender.send(Ok(line.clone().into_bytes())).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+
+    assert_eq!(revoke(&node, &first).await.status, 204);
+    let begun = Instant::now();
+    assert_eq!(ended.frame().await.0, 8, "a close frame");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    drop(sender.send(Ok(line.into_bytes())).await);
+    drop(sender);
+    let answer = answer.await.unwrap().unwrap();
+    assert_eq!(answer.status().as_u16(), 401);
+    assert!(answer.text().await.unwrap().contains("token_invalid"));
+    second.accept(&planted(&node.canary, &[1])).await;
+    lasting.event().await;
+    assert_eq!(second.read().await.len(), 1, "nothing of the batch is stored");
 }
 
 #[tokio::test(flavor = "multi_thread")]
