@@ -173,6 +173,21 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_take_at_once_never_get_more_than_there_is() {
+        let live = LiveStream::default();
+        let limits = StreamLimits { events_max: Some(5_000), ..rate(1_000, 3_000) };
+        let taken = |ms: i64| -> u32 {
+            std::thread::scope(|scope| {
+                let take =
+                    || (0..2_000).map(|_| live.take(&limits, NOON.plus_ms(ms), 1, false).0).sum::<u32>();
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+            })
+        };
+        assert_eq!((taken(0), taken(500), taken(60_000), taken(120_000)), (3_000, 500, 1_500, 0));
+    }
+
+    #[test]
     fn what_is_taken_whole_and_larger_than_the_burst_is_owed() {
         let (live, limits) = (LiveStream::default(), rate(10, 5));
         assert_eq!(live.take(&limits, NOON, 20, true), (20, None));

@@ -230,3 +230,25 @@ impl Meters {
 
 const META: Metadata<'static> = Metadata::new("sluice", Level::INFO, None);
 const SECONDS: [f64; 11] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_is_taken_once_and_can_be_put_back() {
+        let meters = Meters::default();
+        let stream: StreamName = "clicks".parse().unwrap();
+        meters.stream(&stream).accepted.increment(3);
+        meters.refused(&stream, Disposition("json_invalid"), 2);
+        let taken = meters.take_usage();
+        let refused = BTreeMap::from([("json_invalid".to_owned(), 2)]);
+        let counts = UsageCounts { accepted: 3, refused, ..UsageCounts::default() };
+        assert_eq!(taken, [(stream.clone(), counts.clone())]);
+        assert_eq!(meters.take_usage(), []);
+        meters.stream(&stream).accepted.increment(1);
+        meters.put_back_usage(taken);
+        assert_eq!(meters.take_usage(), [(stream, UsageCounts { accepted: 4, ..counts })]);
+        assert!(meters.render().contains("sluice_events_accepted_total{stream=\"clicks\"} 4"));
+    }
+}

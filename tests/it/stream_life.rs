@@ -346,6 +346,13 @@ async fn a_batch_over_the_limit_is_taken_up_to_it_and_an_atomic_one_not_at_all()
     assert_eq!(codes.len(), 3);
     assert_eq!(stream.read().await.len(), 10);
 
+    // Far more than the limit: it stops, says what it stored, and when to come again.
+    clock.turn(1000);
+    let flood = stream.post_batch(batch_of(&node, 1100), "", &[]).await;
+    assert_eq!((flood.status, flood.code().as_str()), (429, "batch_refused"));
+    assert_eq!((flood.header("retry-after"), &flood.json()["accepted"]), ("1", &json!(10)));
+    assert_eq!(stream.read().await.len(), 20);
+
     // With an idempotency key a group is taken whole or not at all, so that a retry stores each event once.
     clock.turn(500);
     let (body, key) = (batch_of(&node, 8), [("idempotency-key", "k1")]);
@@ -357,7 +364,7 @@ async fn a_batch_over_the_limit_is_taken_up_to_it_and_an_atomic_one_not_at_all()
         assert_eq!(all["accepted"], 8, "{all}");
         clock.turn(1000);
     }
-    assert_eq!(stream.read().await.len(), 18);
+    assert_eq!(stream.read().await.len(), 28);
 }
 
 #[tokio::test(flavor = "multi_thread")]
