@@ -10,10 +10,12 @@ use std::{
 
 use dashmap::DashMap;
 
+use super::{KnownPolicy, KnownPurpose, LiveStream};
 use crate::{
+    clock::Timestamp,
     domain::{
-        Contract, ContractRef, ContractState, FieldPath, Principal, PrincipalId, Project, ProjectName,
-        ReadGrant, Schema, StreamName,
+        Contract, ContractRef, ContractState, FieldPath, Policy, PolicyId, Principal, PrincipalId, Project,
+        ProjectName, ReadGrant, Schema, StreamName,
         stream_definition::{Derivation, StreamDefinition},
     },
     event::{ContractError, EventPlan, SchemaPlan},
@@ -25,12 +27,14 @@ pub struct Inventory {
     pub(super) schemas: HashMap<Box<str>, Arc<KnownSchema>>,
     pub(super) contracts: HashMap<Box<str>, Arc<KnownContract>>,
     pub(super) streams: HashMap<StreamName, Arc<KnownStream>>,
-    pub(super) clients: HashMap<Box<str>, Arc<KnownStream>>,
     pub(super) principals: HashMap<PrincipalId, Arc<KnownPrincipal>>,
     /// By the id of an API token.
     pub(super) tokens: HashMap<Box<str>, Arc<KnownPrincipal>>,
     pub(super) projects: BTreeMap<ProjectName, Arc<KnownProject>>,
     pub(super) grants: HashMap<StreamName, HashMap<PrincipalId, Arc<KnownGrant>>>,
+    pub(super) clients: HashMap<Box<str>, KnownClient>,
+    pub(super) purposes: BTreeMap<i32, KnownPurpose>,
+    pub(super) policies: HashMap<PolicyId, KnownPolicy>,
 }
 
 /// A schema, its compiled plan, and the plans of the contracts that events under it named so far.
@@ -50,6 +54,16 @@ pub struct KnownContract {
 pub struct KnownStream {
     pub definition: StreamDefinition,
     pub version: u64,
+    /// What its new keys are made under.
+    pub policy: Option<Arc<Policy>>,
+    /// Survives changes of the definition.
+    pub live: Arc<LiveStream>,
+}
+
+/// Whose credentials a client id stands for, and until when.
+pub(super) struct KnownClient {
+    pub(super) stream: Arc<KnownStream>,
+    pub(super) expires: Option<Timestamp>,
 }
 
 /// A principal that was not deleted, and the version of its registry document.
@@ -131,10 +145,11 @@ impl Inventory {
         self.streams.values()
     }
 
-    /// The stream whose credentials have this client id.
+    /// The stream whose credentials have this client id at `now`.
     #[must_use]
-    pub fn client(&self, client_id: &str) -> Option<&Arc<KnownStream>> {
-        self.clients.get(client_id)
+    pub fn client(&self, client_id: &str, now: Timestamp) -> Option<&Arc<KnownStream>> {
+        let known = self.clients.get(client_id)?;
+        known.expires.is_none_or(|end| now < end).then_some(&known.stream)
     }
 
     /// The principal with this id, unless it was deleted.

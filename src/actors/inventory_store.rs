@@ -8,20 +8,24 @@
 //!                                            operator's token, which server::identity keeps
 //! kind "project"   name                       Project; the default one is there without a document
 //! kind "read_grant" stream/principal          ReadGrant
+//! kind "grave"     name of a deleted source   empty; until the janitor has destroyed its keys
+//! kind "purpose"   level                      Purpose
+//! kind "policy"    name of the policy         Policy
 //! ```
 //! The built-in catalogue is code, not documents: it has version 0 and cannot be changed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
-    ControlError, Inventory, KnownContract, KnownGrant, KnownPrincipal, KnownProject, KnownStream,
-    inventory::KnownSchema,
+    ControlError, Inventory, KnownContract, KnownGrant, KnownPolicy, KnownPrincipal, KnownProject,
+    KnownPurpose, KnownStream,
+    inventory::{KnownClient, KnownSchema},
 };
 use crate::{
     clock::Timestamp,
     domain::{
-        Contract, Principal, PrincipalId, Project, ProjectName, ReadGrant, Schema, catalogue,
-        stream_definition::StreamDefinition,
+        Contract, Policy, Principal, PrincipalId, Project, ProjectName, Purpose, ReadGrant, Schema,
+        catalogue, stream_definition::StreamDefinition,
     },
     event::{SchemaError, SchemaPlan},
     storage::{Registry, RegistryError},
@@ -33,6 +37,9 @@ pub(super) const STREAM: &str = "stream";
 pub(super) const PRINCIPAL: &str = "principal";
 pub(super) const PROJECT: &str = "project";
 pub(super) const READ_GRANT: &str = "read_grant";
+pub(super) const GRAVE: &str = "grave";
+pub(super) const PURPOSE: &str = "purpose";
+pub(super) const POLICY: &str = "policy";
 
 /// A snapshot could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -75,11 +82,24 @@ pub(super) async fn load(store: &dyn Registry, before: &Inventory) -> Result<Inv
         };
         add_contract(&mut inventory, contract, stored.version);
     }
+    for stored in store.list(PURPOSE).await? {
+        let Ok(purpose) = serde_json::from_slice::<Purpose>(&stored.body) else {
+            return Err(LoadError::Damaged { kind: PURPOSE });
+        };
+        inventory.purposes.insert(purpose.level, KnownPurpose { purpose, version: stored.version });
+    }
+    for stored in store.list(POLICY).await? {
+        let Ok(policy) = serde_json::from_slice::<Policy>(&stored.body) else {
+            return Err(LoadError::Damaged { kind: POLICY });
+        };
+        let known = KnownPolicy { policy: Arc::new(policy), version: stored.version };
+        inventory.policies.insert(known.policy.id, known);
+    }
     for stored in store.list(STREAM).await? {
         let Ok(definition) = serde_json::from_slice::<StreamDefinition>(&stored.body) else {
             return Err(LoadError::Damaged { kind: STREAM });
         };
-        add_stream(&mut inventory, definition, stored.version);
+        add_stream(&mut inventory, before, definition, stored.version);
     }
     load_people(store, &mut inventory).await?;
     Ok(inventory)
@@ -143,14 +163,16 @@ fn add_contract(inventory: &mut Inventory, contract: Contract, version: u64) {
     inventory.contracts.insert(reference, Arc::new(known));
 }
 
-fn add_stream(inventory: &mut Inventory, definition: StreamDefinition, version: u64) {
-    let known = Arc::new(KnownStream { definition, version });
-    let clients: HashMap<Box<str>, Arc<KnownStream>> = known
-        .definition
-        .credentials
-        .iter()
-        .map(|credential| (credential.client_id.as_str().into(), Arc::clone(&known)))
-        .collect();
-    inventory.clients.extend(clients);
+fn add_stream(inventory: &mut Inventory, before: &Inventory, definition: StreamDefinition, version: u64) {
+    // A stream that was deleted and made again begins with new counters.
+    let same = before.stream(&definition.name).filter(|known| known.definition.created == definition.created);
+    let live = same.map(|known| Arc::clone(&known.live)).unwrap_or_default();
+    let policy = definition.policy.and_then(|id| inventory.policies.get(&id));
+    let policy = policy.map(|known| Arc::clone(&known.policy));
+    let known = Arc::new(KnownStream { definition, version, policy, live });
+    for credential in &known.definition.credentials {
+        let client = KnownClient { stream: Arc::clone(&known), expires: credential.expires };
+        inventory.clients.insert(credential.client_id.as_str().into(), client);
+    }
     inventory.streams.insert(known.definition.name.clone(), known);
 }

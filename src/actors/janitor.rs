@@ -6,19 +6,28 @@
 //! - **Fails** by stopping; root restarts it and the next pass does what was left.
 //! - **Bounded**: one pass at a time, keys in pages of [`PAGE`].
 //!
-//! A pass drops expired keys from memory, trims logs by their retention, destroys day secrets whose day
-//! is over, and closes epochs: surviving keys move under a new epoch key and the old one is destroyed,
-//! with every key of a session that never consented.
+//! A pass drops expired keys from memory, trims logs by their retention, destroys single keys (see
+//! `key_destruction`) and day secrets whose day is over, and closes epochs: surviving keys move under a new
+//! epoch key and the old one is destroyed, with every key of a session that never consented.
+//!
+//! An epoch lives until the longest retention of a stream has passed. Keys of it whose policy lives longer
+//! are then carried over once more, without the others.
 
 use std::{sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 
-use super::{Inventory, SessionKeys, epoch_keys::EpochKeyError};
+use super::{
+    Inventory, SessionKeys,
+    epoch_keys::{EpochKeyError, FIRST_PLACE},
+};
 use crate::{
     clock::{Clock, DAY_MS, Timestamp},
     domain::Epoch,
-    storage::{CloseError, Created, Cursor, EpochKind, EpochRecord, EventLog, KeyError, KeyRecord, KeyStore},
+    storage::{
+        CloseError, Created, Cursor, EpochKind, EpochRecord, EventLog, KeyError, KeyRecord, KeyStore,
+        Registry, RegistryError,
+    },
     telemetry::Meters,
 };
 
@@ -36,6 +45,8 @@ pub(super) struct JanitorArgs {
     /// Time between two passes, and what rings for one before its time.
     pub pass_every: Duration,
     pub bell: Arc<tokio::sync::Notify>,
+    /// Where deleted streams wait until their keys are destroyed.
+    pub registry: Arc<dyn Registry>,
 }
 
 #[derive(Debug)]
@@ -53,6 +64,8 @@ pub(super) enum JanitorError {
     Keys(#[from] KeyError),
     #[error(transparent)]
     Close(#[from] CloseError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     #[error(transparent)]
     Epoch(#[from] EpochKeyError),
     #[error("a key of day {0} does not open: its epoch stays as it is")]
@@ -108,6 +121,12 @@ impl JanitorArgs {
     async fn on_pass(&self) {
         self.keys.open_keys().drop_expired(self.clock.steady());
         self.trim_logs().await;
+        if let Err(error) = self.destroy_due().await {
+            tracing::error!(%error, "keys whose term has ended are still there: trying again at the next pass");
+        }
+        if let Err(error) = self.destroy_orphans().await {
+            tracing::error!(%error, "keys of deleted streams are still there: trying again at the next pass");
+        }
         if let Err(error) = self.close_epochs().await {
             tracing::error!(%error, "epochs cannot be listed: trying again at the next pass");
         }
@@ -157,10 +176,17 @@ impl JanitorArgs {
         let outlived = now >= ended.plus_ms(i64::from(retention_days) * DAY_MS);
         match record.kind {
             EpochKind::NoConsent => self.destroy(epoch, EpochKind::NoConsent).await,
-            EpochKind::Sessions if outlived => self.destroy(epoch, EpochKind::Sessions).await,
+            EpochKind::Sessions if outlived => match self.store.last_term(epoch).await? {
+                Some(end) if end > now && record.generation <= FIRST_PLACE + 1 => {
+                    let outlives = |key: &KeyRecord| key.term.is_some_and(|term| term.ends > now);
+                    self.close(epoch, record, |key| key.consented && outlives(key)).await
+                }
+                Some(end) if end > now => Ok(()),
+                _ => self.destroy(epoch, EpochKind::Sessions).await,
+            },
             // Place 1 is the one an epoch is lived in; a later one means that it was closed.
-            EpochKind::Sessions if record.generation == super::epoch_keys::FIRST_PLACE => {
-                self.close(epoch, record).await
+            EpochKind::Sessions if record.generation == FIRST_PLACE => {
+                self.close(epoch, record, |key| key.consented).await
             }
             EpochKind::Sessions => Ok(()),
         }
@@ -173,8 +199,13 @@ impl JanitorArgs {
         Ok(())
     }
 
-    /// Carries the keys of sessions that consented to a new place and removes the old one.
-    async fn close(&self, epoch: Epoch, old: &EpochRecord) -> Result<(), JanitorError> {
+    /// Carries the keys that survive to a new place and removes the old one.
+    async fn close(
+        &self,
+        epoch: Epoch,
+        old: &EpochRecord,
+        survives: impl Fn(&KeyRecord) -> bool,
+    ) -> Result<(), JanitorError> {
         let epochs = self.keys.epochs();
         let new = match self.store.begin_close(epochs.new_record(epoch, old.generation + 1)).await {
             Ok(Created::Won) => self.newest(epoch).await?,
@@ -190,7 +221,7 @@ impl JanitorArgs {
             loop {
                 let (page, next) = self.store.scan(epoch, after, PAGE).await?;
                 let mut survivors = Vec::with_capacity(page.len());
-                for record in page.into_iter().filter(|record| record.consented) {
+                for record in page.into_iter().filter(&survives) {
                     let root = old_key
                         .unwrap_root(&record.stream, record.key_link, &record.wrapped)
                         .map_err(|_| JanitorError::Unwrap(epoch.0))?;
@@ -245,6 +276,6 @@ fn follow_bell(me: &ActorRef<JanitorMsg>, bell: &Arc<tokio::sync::Notify>) {
 
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// Keys carried over at a time.
-const PAGE: usize = 1_024;
+pub(super) const PAGE: usize = 1_024;
 /// Scans of an epoch in one pass; keys that consent meanwhile ask for another.
 const CLOSE_TRIES: u32 = 3;

@@ -4,6 +4,7 @@
 //! root ─┬─ registry            contracts and streams; publishes the inventory
 //!       ├─ session_keys ── session_key        on demand, passivated when it has decided
 //!       ├─ streams ─────── stream ── consent_filter, one per derived stream
+//!       ├─ bookkeeper      writes down what streams used
 //!       └─ janitor         retention, expiry, closing of epochs
 //! subscription                  actix: one per live reader, in the worker of its connection
 //! ```
@@ -12,36 +13,50 @@
 //! Nothing here knows HTTP. Mailboxes are unbounded in ractor: each file says what bounds its own.
 
 mod ask;
+mod bookkeeper;
 mod consent_filter;
 mod epoch_keys;
 mod inventory;
 mod inventory_store;
 mod janitor;
+mod key_destruction;
+mod live_stream;
 mod open_keys;
+mod order_error;
+mod policies;
 mod principal_orders;
 mod project_orders;
 mod projection;
+mod purposes;
 mod registry;
 mod root;
 mod session_key;
 mod session_keys;
 mod stream;
+mod stream_life;
 mod stream_orders;
 mod streams;
+mod workshop;
 
 pub use self::{
+    bookkeeper::{UsageError, UsageHandle, UsageWindows},
     inventory::{
         Inventory, KnownContract, KnownGrant, KnownPrincipal, KnownProject, KnownSchema, KnownStream,
         PlanError, ReadingPlan,
     },
+    live_stream::{LiveStream, OverLimit},
+    order_error::OrderError,
+    policies::{KnownPolicy, NewPolicy},
     principal_orders::{
         CreatedToken, NewPrincipal, NewToken, PrincipalChange, PrincipalOrderError, TokenChoice,
     },
     project_orders::{ProjectChange, ProjectOrderError},
+    purposes::{KnownPurpose, NewPurpose},
     registry::{ControlError, NewContract, RegistryHandle},
     root::{Actors, RootArgs, start},
     session_key::{KeyRequest, SessionKeyError},
     session_keys::SessionKeys,
     stream::StreamError,
+    stream_life::{IssuedCredential, Replacement, StreamPatch},
     stream_orders::{CreatedStream, NewDerivation, NewMasks, NewStream, StreamOrderError},
 };

@@ -26,6 +26,9 @@ pub enum KeyUse {
 pub struct OpenKeys {
     by_session: DashMap<Fingerprint, Arc<OpenKey>>,
     by_link: DashMap<(KeyLink, Suite), Arc<OpenKey>>,
+    /// Data subjects that keys are registered for beside their first one, and when those keys end: sessions
+    /// with several are rare.
+    more_subjects: DashMap<(KeyLink, Fingerprint), Timestamp>,
     capacity: usize,
 }
 
@@ -33,7 +36,12 @@ impl OpenKeys {
     /// A map for at most `capacity` sessions and a sixteenth as many links.
     #[must_use]
     pub fn new(capacity: usize) -> OpenKeys {
-        OpenKeys { by_session: DashMap::new(), by_link: DashMap::new(), capacity }
+        OpenKeys {
+            by_session: DashMap::new(),
+            by_link: DashMap::new(),
+            more_subjects: DashMap::new(),
+            capacity,
+        }
     }
 
     /// The open key of `session`, unless it has expired by `now`.
@@ -66,16 +74,48 @@ impl OpenKeys {
         }
     }
 
+    /// Whether `key` is known to be registered for `subject`. An event that names none asks for nothing.
+    #[must_use]
+    pub fn knows_subject(&self, key: &OpenKey, subject: Option<Fingerprint>) -> bool {
+        subject.is_none_or(|subject| {
+            key.subject() == Some(subject) || self.more_subjects.contains_key(&(key.key_link(), subject))
+        })
+    }
+
+    /// Remembers that `key` is registered for `subject`, durably.
+    pub fn remember_subject(&self, key: &OpenKey, subject: Fingerprint) {
+        if key.subject() == Some(subject) {
+            return;
+        }
+        let capacity = (self.capacity / 16).max(1);
+        if self.more_subjects.len() >= capacity {
+            // What is forgotten is registered again, which changes nothing.
+            self.more_subjects.clear();
+        }
+        self.more_subjects.insert((key.key_link(), subject), key.expires());
+    }
+
+    /// Drops the copies of a key that was destroyed.
+    pub fn forget_link(&self, session: Fingerprint, link: KeyLink) {
+        for suite in [Suite::XChaCha20Poly1305, Suite::Aes256Siv] {
+            self.by_link.remove(&(link, suite));
+            let at = place(session, KeyUse::Sealing(suite));
+            self.by_session.remove_if(&at, |_, key| key.key_link() == link);
+        }
+    }
+
     /// Drops every key that has expired by `now`.
     pub fn drop_expired(&self, now: Timestamp) {
         self.by_session.retain(|_, key| now < key.expires());
         self.by_link.retain(|_, key| now < key.expires());
+        self.more_subjects.retain(|_, expires| now < *expires);
     }
 
     /// Drops every key. The next events read theirs again.
     pub fn clear(&self) {
         self.by_session.clear();
         self.by_link.clear();
+        self.more_subjects.clear();
     }
 
     /// Number of sessions whose key is open.

@@ -9,7 +9,8 @@ use super::{
     Inventory, KnownGrant, KnownPrincipal, RegistryHandle,
     ask::respond,
     inventory_store::{PRINCIPAL, PROJECT, READ_GRANT},
-    registry::{ControlError, RegistryMsg, RegistryState, RegistryWorkshop, Reply, document},
+    registry::{ControlError, RegistryMsg, RegistryState, Reply},
+    workshop::{RegistryWorkshop, document},
 };
 use crate::{
     clock::{DAY_MS, Timestamp},

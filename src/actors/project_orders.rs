@@ -7,7 +7,8 @@ use super::{
     ask::respond,
     inventory_store::PROJECT,
     principal_orders,
-    registry::{ControlError, RegistryMsg, RegistryState, Reply, document},
+    registry::{ControlError, RegistryMsg, RegistryState, Reply},
+    workshop::document,
 };
 use crate::domain::{PrincipalId, Project, ProjectName, ProjectState, Role, Who, project::ProjectError};
 

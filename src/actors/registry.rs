@@ -11,7 +11,6 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use bytes::Bytes;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
 use tokio::sync::watch;
 
@@ -19,20 +18,19 @@ use super::{
     Inventory, KnownContract, KnownStream,
     ask::{AskError, ask, respond},
     inventory_store::{self, LoadError},
+    order_error::OrderError,
     principal_orders::{PrincipalOrder, PrincipalOrderError},
     project_orders::{self, ProjectOrder, ProjectOrderError},
     stream_orders::{self, CreatedStream, NewStream, StreamOrderError},
+    workshop::{Answer, Order, RegistryWorkshop, document},
 };
 use crate::{
-    clock::Clock,
-    crypto::MasterKey,
     domain::{
         Contract, ContractDocumentError, ContractRef, ContractState, Schema, SchemaDocumentError, StateError,
-        StreamName, Who, mask::MaskConfig,
+        StreamName, Who,
     },
     event::{ContractError, EventPlan, SchemaError, SchemaPlan},
-    storage::{Change, EventLog, Registry, RegistryError},
-    telemetry::Meters,
+    storage::{Change, RegistryError},
 };
 
 /// Why a change of contracts or streams was not made. Nothing was changed.
@@ -70,6 +68,8 @@ pub enum ControlError {
     Principal(#[from] PrincipalOrderError),
     #[error(transparent)]
     Project(#[from] ProjectOrderError),
+    #[error(transparent)]
+    Order(#[from] OrderError),
     /// Read again and retry.
     #[error("it was changed by somebody else at the same time")]
     Conflict,
@@ -199,6 +199,26 @@ impl RegistryHandle {
         self.ask(|reply| RegistryMsg::DeleteContract { by, reference, reply }).await
     }
 
+    /// Has `work` done in its turn; answers once the snapshot shows what it changed.
+    pub(super) async fn order<T, F>(
+        &self,
+        work: impl FnOnce(RegistryWorkshop, Arc<Inventory>) -> F + Send + 'static,
+    ) -> Result<T, ControlError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, ControlError>> + Send + 'static,
+    {
+        self.ask(|reply| {
+            RegistryMsg::Order(Box::new(|workshop, inventory| {
+                Box::pin(async move {
+                    let outcome = work(workshop, inventory).await;
+                    Box::new(move || respond(reply, outcome)) as Answer
+                })
+            }))
+        })
+        .await
+    }
+
     pub(super) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(RpcReplyPort<Result<T, ControlError>>) -> RegistryMsg,
@@ -257,6 +277,8 @@ pub(super) enum RegistryMsg {
     Principal(Box<PrincipalOrder>),
     Project(Box<ProjectOrder>),
     /// The Registry store changed, perhaps by another node.
+    /// One of the files beside: `stream_life`, `purposes`, `policies`.
+    Order(Order),
     Reload,
 }
 
@@ -264,20 +286,6 @@ impl std::fmt::Debug for RegistryMsg {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("RegistryMsg")
     }
-}
-
-/// What the registry works with.
-#[derive(Clone)]
-pub(super) struct RegistryWorkshop {
-    pub store: Arc<dyn Registry>,
-    pub log: Arc<dyn EventLog>,
-    pub master: Arc<MasterKey>,
-    pub meters: Arc<Meters>,
-    pub clock: Clock,
-    /// Source: `[streams] retention_days`.
-    pub retention_days: u32,
-    /// Days an API token lives unless its maker says otherwise, and at most. Source: `[tokens]`.
-    pub api_days: (u32, u32),
 }
 
 pub(super) struct RegistryArgs {
@@ -332,6 +340,11 @@ impl Actor for RegistryActor {
             }
             RegistryMsg::Principal(order) => order.carry_out(state).await,
             RegistryMsg::Project(order) => order.carry_out(state).await,
+            RegistryMsg::Order(order) => {
+                let done = order(state.args.workshop.clone(), state.args.inventory.load_full()).await;
+                state.reload().await?;
+                done();
+            }
             RegistryMsg::Reload => state.reload().await?,
         }
         Ok(())
@@ -466,15 +479,6 @@ impl RegistryState {
     }
 }
 
-/// The seed of a derived stream's masks, out of its wrapped form.
-pub(super) fn open_seed(
-    master: &MasterKey,
-    stream: &StreamName,
-    config: &MaskConfig,
-) -> Option<zeroize::Zeroizing<Vec<u8>>> {
-    stream_orders::unwrap_seed(master, stream, config)
-}
-
 fn follow_store(me: &ActorRef<RegistryMsg>, mut revisions: watch::Receiver<u64>) {
     let me = me.clone();
     revisions.mark_unchanged();
@@ -485,11 +489,6 @@ fn follow_store(me: &ActorRef<RegistryMsg>, mut revisions: watch::Receiver<u64>)
             }
         }
     });
-}
-
-/// The body of a registry document.
-pub(super) fn document(value: &impl serde::Serialize) -> Bytes {
-    serde_json::to_vec(value).expect("registry documents have string keys").into()
 }
 
 /// A change is a few durable writes; a large stream's files may take a while to go.

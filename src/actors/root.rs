@@ -1,6 +1,6 @@
 //! Root: spawns the actors that live as long as the node, and spawns them again when they fall.
 //!
-//! - **Owns** the four: registry, session_keys, streams, janitor.
+//! - **Owns** the five: registry, session_keys, bookkeeper, streams, janitor.
 //! - **Born** by [`start`], from `server`, on the core runtime.
 //! - **Spoken to** by nobody; handles go past it.
 //! - **Fails** never by itself; if it ends all the same, the fatal switch stops the node.
@@ -18,12 +18,13 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, Supervision
 
 use super::{
     RegistryHandle, SessionKeys,
+    bookkeeper::{BookkeeperArgs, UsageHandle},
     epoch_keys::EpochKeys,
     janitor::{JanitorActor, JanitorArgs},
     open_keys::OpenKeys,
-    registry::RegistryWorkshop,
     session_key::KeyWorkshop,
     streams::{StreamsActor, StreamsArgs},
+    workshop::RegistryWorkshop,
 };
 use crate::{
     clock::Clock,
@@ -51,6 +52,7 @@ pub struct RootArgs {
 pub struct Actors {
     pub registry: RegistryHandle,
     pub keys: SessionKeys,
+    pub usage: UsageHandle,
     root: ActorRef<RootMsg>,
     stopping: Arc<AtomicBool>,
 }
@@ -59,6 +61,7 @@ impl Actors {
     /// Stops all actors and waits until they are gone.
     pub async fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
+        self.usage.flush().await;
         if self.root.stop_and_wait(None, Some(STOP_DEADLINE)).await.is_err() {
             tracing::warn!("actors did not stop in time");
         }
@@ -80,7 +83,15 @@ pub async fn start(args: RootArgs) -> Result<Actors, SpawnErr> {
         clock: args.clock.clone(),
         rotate_after_ms: i64::try_from(args.config.keys.rotate_after_s * 1000).unwrap_or(i64::MAX),
     }));
-    let plan = Plan { args, registry: registry.clone(), keys: keys.clone() };
+    let usage = UsageHandle::new(BookkeeperArgs {
+        log: Arc::clone(&args.storage.log),
+        meters: Arc::clone(&args.meters),
+        inventory: registry.shared(),
+        clock: args.clock.clone(),
+        every: Duration::from_secs(args.config.streams.usage_every_s),
+        keep_days: args.config.streams.usage_days,
+    });
+    let plan = Plan { args, registry: registry.clone(), keys: keys.clone(), usage: usage.clone() };
     let fatal = plan.args.fatal.clone();
     let (root, ended) = Actor::spawn(None, RootActor, plan).await?;
     let stopping = Arc::new(AtomicBool::new(false));
@@ -91,13 +102,14 @@ pub async fn start(args: RootArgs) -> Result<Actors, SpawnErr> {
             fatal.trip("the root actor ended");
         }
     });
-    Ok(Actors { registry, keys, root, stopping })
+    Ok(Actors { registry, keys, usage, root, stopping })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Child {
     Registry,
     SessionKeys,
+    Bookkeeper,
     Streams,
     Janitor,
 }
@@ -111,6 +123,7 @@ struct Plan {
     args: RootArgs,
     registry: RegistryHandle,
     keys: SessionKeys,
+    usage: UsageHandle,
 }
 
 struct RootActor;
@@ -128,7 +141,8 @@ impl Actor for RootActor {
 
     async fn pre_start(&self, me: ActorRef<RootMsg>, plan: Plan) -> Result<RootState, ActorProcessingErr> {
         let mut state = RootState { plan, children: Vec::new(), backoff: BACKOFF_MIN };
-        for child in [Child::Registry, Child::SessionKeys, Child::Streams, Child::Janitor] {
+        for child in [Child::Registry, Child::SessionKeys, Child::Bookkeeper, Child::Streams, Child::Janitor]
+        {
             state.spawn(&me, child).await?;
         }
         Ok(state)
@@ -179,6 +193,7 @@ impl RootState {
         let id = match child {
             Child::Registry => plan.registry.spawn(parent, plan.registry_workshop()).await?.get_id(),
             Child::SessionKeys => plan.keys.spawn(parent).await?.get_id(),
+            Child::Bookkeeper => plan.usage.spawn(parent).await?.get_id(),
             Child::Streams => StreamsActor::spawn(parent, plan.streams_args()).await?.get_id(),
             Child::Janitor => JanitorActor::spawn(parent, plan.janitor_args()).await?.get_id(),
         };
@@ -230,6 +245,7 @@ impl Plan {
             close_after_ms: i64::from(self.args.config.keys.close_after_h) * 60 * 60 * 1000,
             pass_every: self.args.janitor_every,
             bell: Arc::clone(&self.args.janitor_bell),
+            registry: Arc::clone(&self.args.storage.registry),
         }
     }
 }

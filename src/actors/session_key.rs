@@ -23,7 +23,7 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     crypto::{OpenKey, SessionRoot},
-    domain::{Epoch, Fingerprint, KeyLink, StreamName, Suite},
+    domain::{Epoch, Fingerprint, KeyLink, Policy, StreamName, Suite},
     storage::{Created, KeyError, KeyRecord, KeyStore, Lookup},
 };
 
@@ -54,8 +54,10 @@ impl From<EpochKeyError> for SessionKeyError {
 #[derive(Clone, Debug)]
 pub struct KeyRequest {
     pub stream: StreamName,
+    /// What a new key is made under.
+    pub policy: Option<Arc<Policy>>,
     pub session: Fingerprint,
-    /// The data subject the event names, registered when it causes a new key.
+    /// The data subject the event names, which its key is registered for.
     pub subject: Option<Fingerprint>,
     pub suite: Suite,
     /// The event carries consent, so its key must outlive the close of its epoch.
@@ -123,13 +125,16 @@ impl SessionKeyState {
         let purpose = KeyUse::Sealing(request.suite);
         if let Some(key) = self.workshop.open.of_session(request.session, purpose, now)
             && (key.consented() || !request.consented)
+            && self.workshop.open.knows_subject(&key, request.subject)
         {
             return Ok(key);
         }
         let usable = self.current.as_ref().is_some_and(|(record, _)| is_usable(record, now));
         if !usable {
-            self.current = Some(self.find_or_create(request, now).await?);
+            let newest = self.newest(request, now).await?;
+            self.current = Some(self.find_or_create(request, newest, now).await?);
         }
+        self.register(request, now).await?;
         let Some((record, root)) = &mut self.current else { return Err(SessionKeyError::Gone) };
         if request.consented && !record.consented {
             self.workshop.store.mark_consented(record.key_link).await?;
@@ -137,16 +142,44 @@ impl SessionKeyState {
         }
         let key = open(record, root, request.suite);
         self.workshop.open.publish(request.session, purpose, &key, now);
+        if let Some(subject) = request.subject {
+            self.workshop.open.remember_subject(&key, subject);
+        }
         Ok(key)
     }
 
-    /// The session's newest key if it may still be used, a new one otherwise.
+    /// Registers the key for the event's subject. One that has as many as it may is succeeded by another.
+    async fn register(&mut self, request: &KeyRequest, now: Timestamp) -> Result<(), SessionKeyError> {
+        let Some(subject) = request.subject else { return Ok(()) };
+        let Some((record, _)) = &mut self.current else { return Ok(()) };
+        if record.subject == Some(subject) {
+            return Ok(());
+        }
+        match self.workshop.store.add_subject(subject, record.key_link).await {
+            Ok(()) => {
+                record.subject.get_or_insert(subject);
+                Ok(())
+            }
+            Err(KeyError::TooManySubjects) => {
+                let full = Some((record.epoch, record.generation, None));
+                let (fresh, root) = self.find_or_create(request, full, now).await?;
+                if fresh.subject != Some(subject) {
+                    self.workshop.store.add_subject(subject, fresh.key_link).await?;
+                }
+                self.current = Some((fresh, root));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The session's `newest` key if it may still be used, a new one otherwise.
     async fn find_or_create(
         &self,
         request: &KeyRequest,
+        mut newest: Option<Newest>,
         now: Timestamp,
     ) -> Result<(KeyRecord, SessionRoot), SessionKeyError> {
-        let mut newest = self.newest(request, now).await?;
         for _ in 0..CREATE_TRIES {
             if let Some((_, _, Some(record))) = &newest
                 && is_usable(record, now)
@@ -205,6 +238,7 @@ impl SessionKeyState {
             created: now,
             expires: now.plus_ms(self.workshop.rotate_after_ms),
             consented: request.consented,
+            term: request.policy.as_ref().map(|policy| policy.term(now)),
             wrapped,
         };
         Ok((record, root))
@@ -269,6 +303,7 @@ fn open(record: &KeyRecord, root: &SessionRoot, suite: Suite) -> Arc<OpenKey> {
         record.expires,
         record.consented,
     )
+    .of_subject(record.subject)
 }
 
 /// A key may be used from its creation, give or take a node's clock, until it expires.

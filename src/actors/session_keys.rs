@@ -38,18 +38,20 @@ impl SessionKeys {
         SessionKeys { workshop, actor: Arc::new(ArcSwapOption::empty()) }
     }
 
-    /// The session's key if it is open on this node and serves an event that does or does not carry
-    /// consent. The path of almost every event: one map read.
+    /// The session's key if it is open on this node, serves an event that does or does not carry consent,
+    /// and is registered for the event's subject. The path of almost every event: one map read.
     #[must_use]
     pub fn open(
         &self,
         session: Fingerprint,
+        subject: Option<Fingerprint>,
         suite: Suite,
         consented: bool,
         now: Timestamp,
     ) -> Option<Arc<OpenKey>> {
         let key = self.workshop.open.of_session(session, KeyUse::Sealing(suite), now)?;
-        (key.consented() || !consented).then_some(key)
+        let serves = (key.consented() || !consented) && self.workshop.open.knows_subject(&key, subject);
+        serves.then_some(key)
     }
 
     /// The session's key, read or created where needed, durable when this returns.

@@ -6,19 +6,25 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use super::{
-    Inventory, PlanError, inventory_store, project_orders,
-    registry::{ControlError, RegistryWorkshop, document},
+    Inventory, PlanError,
+    bookkeeper::USAGE_LOG,
+    inventory_store,
+    policies::usable,
+    project_orders,
+    registry::ControlError,
+    stream_life::new_credential,
+    workshop::{RegistryWorkshop, document},
 };
 use crate::{
     crypto::{ClientSecret, Masker, MasterKey},
     domain::{
-        ConsentRule, ProjectName, StreamName,
+        ConsentRule, ProjectName, StreamLimits, StreamName,
         consent::default_name,
         mask::MaskConfig,
-        stream_definition::{DefinitionError, Derivation, StoredCredential, StreamDefinition},
+        stream_definition::{DefinitionError, Derivation, StreamDefinition},
     },
     event::EventPlan,
-    storage::{AppendError, LogError},
+    storage::{AppendError, Change, LogError},
 };
 
 /// A stream somebody wants.
@@ -32,6 +38,9 @@ pub struct NewStream {
     /// None: the node's default.
     pub retention_days: Option<u32>,
     pub derived: Option<NewDerivation>,
+    pub limits: StreamLimits,
+    /// Id or name of an ACTIVE one.
+    pub policy: Option<String>,
 }
 
 /// What the new stream derives from.
@@ -63,6 +72,8 @@ pub struct CreatedStream {
 pub enum StreamOrderError {
     #[error("there is a stream of this name already")]
     Exists,
+    #[error("this name is the node's own")]
+    NameReserved,
     #[error("a source stream needs a name")]
     NameMissing,
     #[error("purposes and masks belong to a derived stream: give derivedFrom too")]
@@ -109,18 +120,17 @@ pub(super) async fn create(
         return Err(StreamOrderError::Exists.into());
     }
     project_orders::demand_open(inventory, &new.project)?;
+    if name.as_str() == USAGE_LOG {
+        return Err(StreamOrderError::NameReserved.into());
+    }
     let derived = match new.derived {
         None => None,
         Some(derived) => Some(derivation(workshop, inventory, &name, derived).await?),
     };
     let now = workshop.clock.now();
-    let client_secret = ClientSecret::generate();
-    let client_id = format!("stream-{}", uuid::Uuid::new_v4().simple());
-    let credential = StoredCredential {
-        client_id: client_id.clone(),
-        secret_hash: STANDARD.encode(client_secret.hash()),
-        created: now,
-    };
+    let policy = new.policy.map(|named| usable(inventory, &named)).transpose()?;
+    let (credential, client_secret) = new_credential(now);
+    let client_id = credential.client_id.clone();
     let definition = StreamDefinition {
         name: name.clone(),
         project: new.project,
@@ -131,6 +141,8 @@ pub(super) async fn create(
         retention_days: new.retention_days.unwrap_or(workshop.retention_days),
         derived,
         credentials: vec![credential],
+        limits: new.limits,
+        policy,
     };
     definition.validate().map_err(StreamOrderError::from)?;
     // A log that a crash left behind a deleted stream must not come back under its name.
@@ -172,7 +184,20 @@ pub(super) async fn delete(workshop: &RegistryWorkshop, name: &StreamName) -> Re
         }
     }
     if let Some(stored) = workshop.store.get(inventory_store::STREAM, name.as_str()).await? {
-        workshop.store.delete(inventory_store::STREAM, name.as_str(), stored.version).await?;
+        let change = |kind: &str, expected_version, body| Change {
+            kind: kind.to_owned(),
+            name: name.as_str().to_owned(),
+            expected_version,
+            body,
+        };
+        // The janitor destroys its keys, also when the node is killed now.
+        let grave = workshop.store.get(inventory_store::GRAVE, name.as_str()).await?;
+        let grave = grave.map_or(0, |document| document.version);
+        let changes = vec![
+            change(inventory_store::STREAM, stored.version, None),
+            change(inventory_store::GRAVE, grave, Some(bytes::Bytes::new())),
+        ];
+        workshop.store.apply(changes).await?;
     }
     workshop.log.delete(name).await?;
     Ok(())

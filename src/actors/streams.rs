@@ -201,7 +201,7 @@ impl StreamsState {
 }
 
 fn open_masks(master: &MasterKey, stream: &StreamName, config: &MaskConfig) -> Option<Masks> {
-    let seed = super::registry::open_seed(master, stream, config)?;
+    let seed = super::stream_orders::unwrap_seed(master, stream, config)?;
     Some(Masks { masker: Masker::new(config.hash, &seed), fields: config.patterns.clone() })
 }
 

@@ -93,6 +93,10 @@ impl ClientError {
 
 fn refusal_step(problem: &Problem) -> Option<String> {
     let step = match (problem.status, problem.code.as_str()) {
+        (404, "credential_unknown") => "see which there are with: sluice list credentials STREAM".into(),
+        (404, "purpose_unknown") => "see which purposes there are with: sluice list purposes".into(),
+        (404, "policy_unknown") => "see which policies there are with: sluice list policies".into(),
+        (409, "policy_not_active") => "activate it with: sluice activate policy NAME".into(),
         (_, "stream_has_dependents") => "add --recursive to delete its derived streams as well".into(),
         (404, code) if code.contains("principal") => {
             "see which there are with: sluice list principals".into()
@@ -165,6 +169,37 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
+        self.json(self.send(request).await?).await
+    }
+
+    /// Gets `/api/v1/<segments>` with a query.
+    ///
+    /// # Errors
+    ///
+    /// Every [`ClientError`].
+    pub async fn get(&self, segments: &[&str], query: &[(&str, String)]) -> Result<Value, ClientError> {
+        self.with_query(Method::GET, segments, query).await
+    }
+
+    /// What deleting a stream would delete.
+    ///
+    /// # Errors
+    ///
+    /// Every [`ClientError`].
+    pub async fn deletion_of(&self, stream: &str) -> Result<Value, ClientError> {
+        let query = [("recursive", "true".to_owned()), ("dryRun", "true".to_owned())];
+        self.with_query(Method::DELETE, &["streams", stream], &query).await
+    }
+
+    async fn with_query(
+        &self,
+        method: Method,
+        segments: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<Value, ClientError> {
+        let mut url = self.server.at(&[&["api", "v1"], segments].concat());
+        url.query_pairs_mut().extend_pairs(query);
+        let request = self.authorized(self.http.request(method, url)).timeout(CALL_DEADLINE);
         self.json(self.send(request).await?).await
     }
 

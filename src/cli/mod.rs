@@ -12,14 +12,17 @@ mod chunks;
 mod client;
 mod completion;
 mod contract;
+mod credential;
 mod credentials;
 mod demo;
 mod example_events;
 mod failure;
 mod listen;
 mod output;
+mod policy;
 mod principal;
 mod project;
+mod purpose;
 mod send;
 mod serve;
 mod settings;
@@ -28,7 +31,9 @@ mod sse;
 mod stop;
 mod stream;
 mod stream_client;
+mod stream_settings;
 mod tally;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -37,7 +42,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde_json::json;
 
 use self::{
-    output::Format,
+    output::{Form, Format},
     settings::{ConnectionArguments, Settings},
 };
 
@@ -48,8 +53,8 @@ struct Arguments {
     #[command(flatten)]
     connection: ConnectionArguments,
     /// Form of the result
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
-    output: Format,
+    #[arg(short, long, global = true, value_enum, default_value_t = Form::Table)]
+    output: Form,
     #[command(subcommand)]
     command: Command,
 }
@@ -78,7 +83,7 @@ enum Command {
     /// Let no more events use a data contract
     #[command(subcommand, arg_required_else_help = true)]
     Archive(Change),
-    /// Change a user, a service account or a project
+    /// Change a stream, a user, a service account or a project
     #[command(subcommand, arg_required_else_help = true)]
     Update(Update),
     /// Put a principal into a project
@@ -95,6 +100,17 @@ enum Command {
     Revoke(Revoke),
     /// Show who you are to the node
     Whoami,
+    /// Replace credentials of a stream
+    #[command(subcommand, arg_required_else_help = true)]
+    Rotate(Rotate),
+    /// Let a stream take and get events again
+    #[command(subcommand, arg_required_else_help = true)]
+    Enable(Switch),
+    /// Let a stream neither take nor get events
+    #[command(subcommand, arg_required_else_help = true)]
+    Disable(Switch),
+    /// Show what a stream took, gave on and refused
+    Usage(usage::Arguments),
     /// Send random events to a stream
     #[command(alias = "sim")]
     Simulate(simulate::Arguments),
@@ -124,6 +140,14 @@ enum Create {
     Token(principal::TokenArguments),
     /// Make a project
     Project(project::CreateArguments),
+    /// Issue further credentials of a stream
+    Credentials(credential::CreateArguments),
+    /// Give a consent level a name
+    #[command(aliases = ["purposes", "purpose-mapping"])]
+    Purpose(purpose::CreateArguments),
+    /// Say how long keys live, and on what legal ground
+    #[command(alias = "policies")]
+    Policy(policy::CreateArguments),
 }
 
 #[derive(Subcommand)]
@@ -140,13 +164,16 @@ enum Get {
     ServiceAccount(principal::OneArgument),
     /// Show one project
     Project(project::OneArgument),
+    /// Show one policy
+    #[command(alias = "policies")]
+    Policy(policy::OneArgument),
 }
 
 #[derive(Subcommand)]
 enum List {
     /// Show all streams
     #[command(alias = "stream")]
-    Streams,
+    Streams(stream::ListArguments),
     /// Show all data contracts
     #[command(aliases = ["contract", "data-contract", "data-contracts"])]
     Contracts,
@@ -168,6 +195,14 @@ enum List {
     Members(project::OneArgument),
     /// Show who may read a stream by a grant
     Grants(project::GrantsArgument),
+    /// Show the credentials of a stream, without secrets
+    Credentials(credential::ListArguments),
+    /// Show the purpose map
+    #[command(aliases = ["purpose", "purpose-mappings"])]
+    Purposes,
+    /// Show all policies
+    #[command(alias = "policy")]
+    Policies,
 }
 
 #[derive(Subcommand)]
@@ -184,10 +219,27 @@ enum Delete {
     ServiceAccount(principal::OneArgument),
     /// Delete a project that nothing belongs to
     Project(project::OneArgument),
+    /// Revoke credentials of a stream: their tokens and connections end
+    Credentials(credential::DeleteArguments),
+    /// Take the name of a consent level away
+    #[command(aliases = ["purposes", "purpose-mapping"])]
+    Purpose(purpose::OneArgument),
+    /// Delete a policy that is not active
+    #[command(alias = "policies")]
+    Policy(policy::OneArgument),
+}
+
+#[derive(Subcommand)]
+enum Rotate {
+    /// Issue new credentials instead of old ones
+    Credentials(credential::RotateArguments),
 }
 
 #[derive(Subcommand)]
 enum Update {
+    /// Change description, tags, retention, limits or policy
+    #[command(alias = "streams")]
+    Stream(stream_settings::UpdateArguments),
     /// Change a user's name, address or role, or disable it
     User(principal::UpdateArguments),
     /// Change a service account's name or role, or disable it
@@ -220,6 +272,16 @@ enum Revoke {
     Read(project::UngrantArguments),
     /// Revoke an API token, or all of a principal
     Token(principal::RevokeArguments),
+    /// Change description, tags, retention, limits or policy
+    #[command(alias = "streams")]
+    Stream(stream_settings::UpdateArguments),
+}
+
+#[derive(Subcommand)]
+enum Switch {
+    /// The stream
+    #[command(alias = "streams")]
+    Stream(stream_settings::SwitchArguments),
 }
 
 #[derive(Subcommand)]
@@ -227,6 +289,9 @@ enum Change {
     /// The data contract
     #[command(aliases = ["contracts", "data-contract"])]
     Contract(contract::OneArgument),
+    /// The policy
+    #[command(alias = "policies")]
+    Policy(policy::OneArgument),
 }
 
 /// Runs the command the process was started with.
@@ -243,12 +308,20 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments, matches: &clap::ArgMatches) -> Result<()> {
-    let format = arguments.output;
+    let format = arguments.output.format();
+    let csv = arguments.output == Form::Csv;
+    if csv && !matches!(arguments.command, Command::Usage(_)) {
+        anyhow::bail!("only usage has a CSV form: give -o table, plain or json");
+    }
     match arguments.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Demo(arguments) => wait(demo::run(arguments)),
         Command::Completion(arguments) => completion::run::<Arguments>(&arguments),
         Command::Version => version(format),
+        Command::Usage(usage) => {
+            let settings = Settings::resolve(arguments.connection, matches, format)?;
+            wait(usage::run(&settings, usage, csv))
+        }
         command => {
             let settings = Settings::resolve(arguments.connection, matches, format)?;
             wait(call(command, &settings))
@@ -280,7 +353,7 @@ async fn call(command: Command, settings: &Settings) -> Result<()> {
         Command::List(List::Projects) => project::list(settings).await,
         Command::List(List::Members(arguments)) => project::list_members(settings, arguments).await,
         Command::List(List::Grants(arguments)) => project::list_grants(settings, arguments).await,
-        Command::List(List::Streams) => stream::list(settings).await,
+        Command::List(List::Streams(arguments)) => stream::list(settings, arguments).await,
         Command::List(List::Contracts) => contract::list(settings).await,
         Command::Delete(Delete::User(arguments) | Delete::ServiceAccount(arguments)) => {
             principal::delete(settings, arguments).await
@@ -290,16 +363,40 @@ async fn call(command: Command, settings: &Settings) -> Result<()> {
         Command::Delete(Delete::Contract(arguments)) => contract::delete(settings, arguments).await,
         Command::Activate(Change::Contract(arguments)) => contract::activate(settings, arguments).await,
         Command::Archive(Change::Contract(arguments)) => contract::archive(settings, arguments).await,
+        Command::Update(Update::Stream(arguments)) => stream_settings::update(settings, arguments).await,
         command @ (Command::Update(_)
         | Command::Add(_)
         | Command::Remove(_)
         | Command::Grant(_)
         | Command::Revoke(_)) => change_access(command, settings).await,
         Command::Whoami => principal::whoami(settings).await,
+        Command::Create(Create::Credentials(arguments)) => credential::create(settings, arguments).await,
+        Command::Create(Create::Purpose(arguments)) => purpose::create(settings, arguments).await,
+        Command::Create(Create::Policy(arguments)) => policy::create(settings, arguments).await,
+        Command::Get(Get::Policy(arguments)) => policy::get(settings, arguments).await,
+        Command::List(List::Credentials(arguments)) => credential::list(settings, arguments).await,
+        Command::List(List::Purposes) => purpose::list(settings).await,
+        Command::List(List::Policies) => policy::list(settings).await,
+        Command::Delete(Delete::Credentials(arguments)) => credential::delete(settings, arguments).await,
+        Command::Delete(Delete::Purpose(arguments)) => purpose::delete(settings, arguments).await,
+        Command::Delete(Delete::Policy(arguments)) => policy::delete(settings, arguments).await,
+        Command::Activate(Change::Policy(arguments)) => policy::activate(settings, arguments).await,
+        Command::Archive(Change::Policy(arguments)) => policy::archive(settings, arguments).await,
+        Command::Rotate(Rotate::Credentials(arguments)) => credential::rotate(settings, arguments).await,
+        Command::Enable(Switch::Stream(arguments)) => {
+            stream_settings::switch(settings, arguments, true).await
+        }
+        Command::Disable(Switch::Stream(arguments)) => {
+            stream_settings::switch(settings, arguments, false).await
+        }
         Command::Simulate(arguments) => simulate::run(settings, arguments).await,
         Command::Send(arguments) => send::run(settings, arguments).await,
         Command::Listen(arguments) => listen::run(settings, arguments).await,
-        Command::Serve(_) | Command::Demo(_) | Command::Completion(_) | Command::Version => {
+        Command::Serve(_)
+        | Command::Demo(_)
+        | Command::Completion(_)
+        | Command::Version
+        | Command::Usage(_) => {
             unreachable!("run handles the commands without a node")
         }
     }

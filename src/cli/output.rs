@@ -7,7 +7,7 @@ use comfy_table::{ContentArrangement, presets};
 use serde_json::Value;
 
 /// Form of a command's result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Columns with a header
     Table,
@@ -17,6 +17,31 @@ pub enum Format {
     Json,
 }
 
+/// What `-o` takes. Only tables that are made for it have a CSV form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// Columns with a header
+    Table,
+    /// The same columns separated by tabs, without a header
+    Plain,
+    /// What the API answered
+    Json,
+    /// Comma-separated values with a header, for usage
+    Csv,
+}
+
+impl Form {
+    /// The form that every command has.
+    #[must_use]
+    pub fn format(self) -> Format {
+        match self {
+            Form::Table => Format::Table,
+            Form::Plain | Form::Csv => Format::Plain,
+            Form::Json => Format::Json,
+        }
+    }
+}
+
 /// Rows under headers.
 pub struct Table {
     pub headers: &'static [&'static str],
@@ -24,6 +49,19 @@ pub struct Table {
 }
 
 impl Table {
+    /// The table as comma-separated values (RFC 4180) with a header.
+    #[must_use]
+    pub fn csv(&self) -> String {
+        let cell = |text: &str| {
+            let plain = !text.contains([',', '"', '\n', '\r']);
+            if plain { text.to_owned() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
+        };
+        let line = |cells: Vec<String>| cells.join(",") + "\r\n";
+        let header = line(self.headers.iter().map(|header| cell(header)).collect());
+        let rows = self.rows.iter().map(|row| line(row.iter().map(|text| cell(text)).collect()));
+        std::iter::once(header).chain(rows).collect()
+    }
+
     /// The text of the table in `format`, which is not [`Format::Json`].
     #[must_use]
     pub fn text(&self, format: Format) -> String {
@@ -95,6 +133,13 @@ pub fn text_at(value: &Value, pointer: &str) -> String {
         Some(Value::String(text)) => super::failure::printable(text),
         Some(other) => other.to_string(),
     }
+}
+
+/// The instant at `pointer` of an API answer, milliseconds since 1970, as RFC 3339; empty when it is absent.
+pub fn time_at(value: &Value, pointer: &str) -> String {
+    let at = value.pointer(pointer).and_then(Value::as_i64);
+    let at = at.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    at.map(|at| at.to_string()).unwrap_or_default()
 }
 
 /// The array at `pointer` of an API answer; empty when it is absent.

@@ -1,6 +1,6 @@
 //! `sluice create|get|list|delete stream`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::IsTerminal};
 
 use anyhow::Result;
 use reqwest::Method;
@@ -12,6 +12,7 @@ use super::{
     failure::Failure,
     output::{self, Format, Table, items_at, text_at},
     settings::Settings,
+    stream_settings::SettingArguments,
 };
 use crate::domain::{ContractRef, ProjectName, StreamName, limits::CONSENT_LEVELS_MAX};
 
@@ -35,7 +36,7 @@ pub struct CreateArguments {
     /// Source stream this one derives from
     #[arg(short = 'D', long, value_name = "STREAM", help_heading = "Derived streams")]
     derived_from: Option<StreamName>,
-    /// Purposes whose fields are opened, separated by commas
+    /// Purposes whose fields are opened, by level or name, separated by commas
     #[arg(
         short = 'P',
         long,
@@ -43,7 +44,7 @@ pub struct CreateArguments {
         requires = "derived_from",
         help_heading = "Derived streams"
     )]
-    purposes: Vec<u32>,
+    purposes: Vec<String>,
     /// Open every purpose up to the one given
     #[arg(long, requires = "purposes", help_heading = "Derived streams")]
     cumulative: bool,
@@ -74,6 +75,8 @@ pub struct CreateArguments {
     /// Keep the credentials in $SLUICE_HOME/streams, where send, simulate and listen look
     #[arg(long)]
     save: bool,
+    #[command(flatten)]
+    settings: SettingArguments,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -106,6 +109,20 @@ pub struct DeleteArguments {
     /// Delete the streams derived from it as well
     #[arg(short, long)]
     recursive: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// Arguments of `sluice list streams`.
+#[derive(clap::Args)]
+pub struct ListArguments {
+    /// Only streams with this tag
+    #[arg(long)]
+    tag: Option<String>,
+    /// Only streams derived from this one
+    #[arg(long, value_name = "STREAM")]
+    source: Option<StreamName>,
 }
 
 /// Fields of one contract's events that a derived stream masks: `handle/name/version:field1,field2`.
@@ -195,7 +212,8 @@ fn body_of(arguments: CreateArguments) -> Result<Value, Failure> {
     }
     if let Some(source) = &arguments.derived_from {
         put("derivedFrom", json!(source));
-        put("purposes", json!(arguments.purposes));
+        let purpose = |text: &String| text.parse::<u32>().map_or_else(|_| json!(text), |level| json!(level));
+        put("purposes", arguments.purposes.iter().map(purpose).collect());
         put("cumulative", json!(arguments.cumulative));
     }
     if !arguments.masked_fields.is_empty() {
@@ -211,6 +229,7 @@ fn body_of(arguments: CreateArguments) -> Result<Value, Failure> {
     if arguments.format == Some(EventFormat::AsReceived) {
         put("asReceived", json!(true));
     }
+    arguments.settings.put(&mut body);
     Ok(Value::Object(body))
 }
 
@@ -261,8 +280,23 @@ pub async fn get(settings: &Settings, arguments: GetArguments) -> Result<()> {
 /// # Errors
 ///
 /// The node refuses or cannot be reached.
-pub async fn list(settings: &Settings) -> Result<()> {
-    let answer = Client::for_control(settings)?.call(Method::GET, &["streams"], None).await?;
+pub async fn list(settings: &Settings, arguments: ListArguments) -> Result<()> {
+    let client = Client::for_control(settings)?;
+    let mut query = vec![("limit", "1000".to_owned())];
+    query.extend(arguments.tag.map(|tag| ("tag", tag)));
+    query.extend(arguments.source.map(|source| ("source", source.to_string())));
+    let mut streams = Vec::new();
+    loop {
+        let answer = client.get(&["streams"], &query).await?;
+        streams.extend(items_at(&answer, "/streams").iter().cloned());
+        let next = text_at(&answer, "/nextPageToken");
+        if next.is_empty() {
+            break;
+        }
+        query.retain(|(name, _)| *name != "pageToken");
+        query.push(("pageToken", next));
+    }
+    let answer = json!({"streams": streams});
     output::show(settings.format, &answer, || vec![table(items_at(&answer, "/streams"))])
 }
 
@@ -274,6 +308,11 @@ pub async fn list(settings: &Settings) -> Result<()> {
 pub async fn delete(settings: &Settings, arguments: DeleteArguments) -> Result<()> {
     let client = Client::for_control(settings)?;
     for name in &arguments.names {
+        if arguments.recursive && !arguments.yes && !confirmed(&client, name).await? {
+            return Err(
+                Failure::new(format!("stream {name} was not deleted"), "answer y, or give --yes").into()
+            );
+        }
         client.delete(&["streams", name.as_str()], arguments.recursive).await?;
         credentials::forget(settings, name)?;
         match settings.format {
@@ -285,7 +324,26 @@ pub async fn delete(settings: &Settings, arguments: DeleteArguments) -> Result<(
     Ok(())
 }
 
-fn table(streams: &[Value]) -> Table {
+/// Says what will be deleted, and asks where there is somebody to ask.
+async fn confirmed(client: &Client, name: &StreamName) -> Result<bool> {
+    let answer = client.deletion_of(name.as_str()).await?;
+    let row = |stream: &Value| {
+        ["/name", "/derivedFrom", "/events", "/keys", "/credentials"].map(|at| text_at(stream, at)).to_vec()
+    };
+    let rows = items_at(&answer, "/streams").iter().map(row).collect();
+    let doomed = Table { headers: &["Stream", "Derived From", "# Events", "# Keys", "# Credentials"], rows };
+    output::remark(&format!("This will be deleted:\n{}", doomed.text(Format::Table).trim_end()));
+    if !std::io::stdin().is_terminal() {
+        return Ok(true);
+    }
+    output::remark("Delete it? [y/N]");
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+}
+
+/// Streams as rows.
+pub fn table(streams: &[Value]) -> Table {
     Table {
         headers: &["Stream", "Derived", "Purposes", "Enabled", "Retention"],
         rows: streams.iter().map(row).collect(),

@@ -21,12 +21,12 @@ use zeroize::{Zeroize, Zeroizing};
 use super::{session_root::SessionRoot, siv, xchacha};
 use crate::{
     clock::Timestamp,
-    domain::{KeyLink, Suite},
+    domain::{Fingerprint, KeyLink, Suite},
 };
 
 /// The derived key material of one session for one epoch, shared as `Arc<OpenKey>`.
 ///
-/// 96 bytes, 112 with the counters of its `Arc`, which is a size class of jemalloc: a million live
+/// 112 bytes, 128 with the counters of its `Arc`, which is a size class of jemalloc: a million live
 /// sessions fit in 200 bytes each with their map entry. Hence the packed times.
 pub struct OpenKey {
     /// K_enc | K_nonce, or K_siv.
@@ -35,10 +35,12 @@ pub struct OpenKey {
     key_id: u32,
     created_ms: [u8; 6],
     lifetime_ms: [u8; 5],
+    /// The first data subject of the key; zeros for none.
+    subject: [u8; 16],
     flags: AtomicU8,
 }
 
-const _: () = assert!(size_of::<OpenKey>() == 96);
+const _: () = assert!(size_of::<OpenKey>() == 112);
 
 const FLAG_CONSENTED: u8 = 1;
 const FLAG_SIV: u8 = 2;
@@ -96,6 +98,7 @@ impl OpenKey {
             key_id,
             created_ms: low_bytes(created.0),
             lifetime_ms: low_bytes(lifetime),
+            subject: [0; 16],
             flags: AtomicU8::new(siv_flag | if consented { FLAG_CONSENTED } else { 0 }),
         });
         let key = Arc::get_mut(&mut shared).expect("nobody else has it yet");
@@ -104,6 +107,21 @@ impl OpenKey {
             Suite::Aes256Siv => siv::derive(root, &mut key.material),
         }
         shared
+    }
+
+    /// The key with the data subject that it is registered for in the KeyStore. Before it is shared.
+    #[must_use]
+    pub fn of_subject(mut self: Arc<OpenKey>, subject: Option<Fingerprint>) -> Arc<OpenKey> {
+        if let Some(key) = Arc::get_mut(&mut self) {
+            key.subject = subject.map_or([0; 16], |subject| subject.0);
+        }
+        self
+    }
+
+    /// The data subject that the key is registered for; there may be more.
+    #[must_use]
+    pub fn subject(&self) -> Option<Fingerprint> {
+        (self.subject != [0; 16]).then_some(Fingerprint(self.subject))
     }
 
     /// Seals `plain` and appends the field text to `out`. Equal `plain` and `class` give equal text.

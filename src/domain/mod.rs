@@ -9,8 +9,10 @@ mod document;
 mod field_path;
 pub mod limits;
 pub mod mask;
+mod policy;
 pub mod principal;
 pub mod project;
+mod purpose;
 pub mod record;
 pub mod role;
 mod schema;
@@ -18,7 +20,9 @@ mod session;
 mod simple_schema;
 mod stream;
 pub mod stream_definition;
+mod stream_limits;
 mod suite;
+mod usage;
 mod who;
 
 pub use self::{
@@ -29,14 +33,18 @@ pub use self::{
     document::{DocumentError, DocumentRule},
     field_path::{FIELD_PATH_BYTES_MAX, FieldPath, FieldPathError, META_FIELD},
     mask::{MaskConfig, MaskError, MaskHash},
+    policy::{AfterErasure, KeyTerm, Policy, PolicyError, PolicyId, PolicyState},
     principal::{ApiToken, Principal, PrincipalId, PrincipalKind, ReadGrant},
     project::{Project, ProjectName, ProjectState},
+    purpose::{Purpose, PurposeError},
     record::{Levels, Record, RecordBatch, RecordDamaged, RecordHead, Serialization},
     role::{Permission, Role},
     schema::{Schema, SchemaDocumentError, SchemaKind},
     session::{Epoch, Fingerprint, KeyLink},
     stream::{StreamName, StreamNameError},
     stream_definition::{DefinitionError, Derivation, StoredCredential, StreamDefinition},
+    stream_limits::{LimitError, StreamLimits, Window},
     suite::Suite,
+    usage::UsageCounts,
     who::Who,
 };

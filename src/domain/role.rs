@@ -45,6 +45,8 @@ pub enum Permission {
     ViewContracts,
     /// Send back, approve, and activate what was not approved.
     ReviewContracts,
+    /// The purpose map and the policies, which belong to the installation.
+    ManagePolicies,
     /// Let a principal read the events of a stream.
     GrantReads,
     ViewAudit,
@@ -71,7 +73,7 @@ impl Role {
         use Permission::*;
         let (project_admin, approver, member) = match permission {
             ManagePrincipals => (false, false, false),
-            CreateProject | DeleteProject | ManageMembers | DeleteResources | GrantReads => {
+            CreateProject | DeleteProject | ManageMembers | DeleteResources | GrantReads | ManagePolicies => {
                 (true, false, false)
             }
             ViewInstallation | ViewResources | CreateContracts | ViewContracts => (true, true, true),
@@ -96,7 +98,7 @@ impl Role {
 
 impl Permission {
     /// All permissions, in the order of the table.
-    pub const ALL: [Permission; 13] = [
+    pub const ALL: [Permission; 14] = [
         Permission::ManagePrincipals,
         Permission::CreateProject,
         Permission::DeleteProject,
@@ -108,6 +110,7 @@ impl Permission {
         Permission::CreateContracts,
         Permission::ViewContracts,
         Permission::ReviewContracts,
+        Permission::ManagePolicies,
         Permission::GrantReads,
         Permission::ViewAudit,
     ];
@@ -146,6 +149,7 @@ mod tests {
             CreateContracts  x     x             x        x
             ViewContracts    x     x             x        x
             ReviewContracts  x     .             x        .
+            ManagePolicies   x     x             .        .
             GrantReads       x     x             .        .
             ViewAudit        x     x             x        .";
         let words = |text: &str| -> Vec<Vec<String>> {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ConsentRule, ConsentRuleError, ProjectName, StreamName, limits,
+    ConsentRule, ConsentRuleError, LimitError, PolicyId, ProjectName, StreamLimits, StreamName, limits,
     mask::{MaskConfig, MaskError},
 };
 use crate::clock::Timestamp;
@@ -36,6 +36,11 @@ pub struct StreamDefinition {
     pub derived: Option<Derivation>,
     #[serde(default)]
     pub credentials: Vec<StoredCredential>,
+    #[serde(default)]
+    pub limits: StreamLimits,
+    /// Which policy new keys are made under.
+    #[serde(default)]
+    pub policy: Option<PolicyId>,
 }
 
 /// How a derived stream is made from its source.
@@ -64,6 +69,9 @@ pub struct StoredCredential {
     /// Base64 of the hash of the client secret.
     pub secret_hash: String,
     pub created: Timestamp,
+    /// From then on it is as if it were not there: it was replaced, and had some time left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
 }
 
 /// Why a stream cannot be as asked. The caller asks for something else.
@@ -87,6 +95,12 @@ pub enum DefinitionError {
     Rule(#[from] ConsentRuleError),
     #[error("maskedFields: {0}")]
     Masks(#[from] MaskError),
+    #[error("limits: {0}")]
+    Limits(#[from] LimitError),
+    #[error("limits: a derived stream has none, give them to its source")]
+    LimitsOfDerived,
+    #[error("policy: a derived stream has none, keys are made for its source")]
+    PolicyOfDerived,
 }
 
 impl StreamDefinition {
@@ -103,6 +117,8 @@ impl StreamDefinition {
             retention_days: RETENTION_DAYS_DEFAULT,
             derived: None,
             credentials: Vec::new(),
+            limits: StreamLimits::default(),
+            policy: None,
         }
     }
 
@@ -124,12 +140,19 @@ impl StreamDefinition {
         if ids.len() > limits::STREAM_CREDENTIALS_MAX || (0..ids.len()).any(repeated) {
             return Err(DefinitionError::Credentials);
         }
+        self.limits.validate()?;
         self.derived.as_ref().map_or(Ok(()), |derived| self.validate_derivation(derived))
     }
 
     fn validate_derivation(&self, derived: &Derivation) -> Result<(), DefinitionError> {
         if derived.source == self.name {
             return Err(DefinitionError::DerivesFromItself);
+        }
+        if !self.limits.is_none() {
+            return Err(DefinitionError::LimitsOfDerived);
+        }
+        if self.policy.is_some() {
+            return Err(DefinitionError::PolicyOfDerived);
         }
         derived.rule.validate()?;
         derived.masks.as_ref().map_or(Ok(()), MaskConfig::validate)?;
@@ -186,7 +209,12 @@ mod tests {
     fn a_stored_stream_comes_back_as_it_was() {
         let mut definition = derived();
         let (client_id, secret_hash) = ("stream-1".to_owned(), "aGFzaA==".to_owned());
-        definition.credentials.push(StoredCredential { client_id, secret_hash, created: Timestamp(2) });
+        definition.credentials.push(StoredCredential {
+            client_id,
+            secret_hash,
+            created: Timestamp(2),
+            expires: None,
+        });
         assert_eq!(definition.validate(), Ok(()));
         let stored = serde_json::to_value(&definition).unwrap();
         assert_eq!(stored["derived"]["asReceived"], false);

@@ -180,14 +180,20 @@ impl Access {
             return Err(AccessError::TokenExpired);
         }
         let inventory = self.0.inventory.load();
-        let stream = inventory.client(&client_id).cloned().ok_or(AccessError::TokenInvalid)?;
+        let stream = inventory.client(&client_id, now).cloned().ok_or(AccessError::TokenInvalid)?;
         Ok(Caller { client_id, stream })
     }
 
     /// Whether a caller that was let in would still be, for connections that outlive their request.
     #[must_use]
     pub fn still_admits(&self, caller: &Caller) -> bool {
-        self.0.inventory.load().client(&caller.client_id).is_some()
+        self.0.inventory.load().client(&caller.client_id, self.0.clock.now()).is_some()
+    }
+
+    /// The present instant, by which credentials end.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
     }
 
     /// The public keys that tokens can be verified with (JWKS, RFC 7517).
@@ -198,7 +204,7 @@ impl Access {
 
     fn check_secret(&self, client_id: &str, client_secret: &str) -> Result<Arc<KnownStream>, AccessError> {
         let inventory = self.0.inventory.load();
-        let stream = inventory.client(client_id);
+        let stream = inventory.client(client_id, self.0.clock.now());
         let credentials = stream.map(|stream| &stream.definition.credentials[..]).unwrap_or_default();
         let stored = credentials.iter().find(|credential| credential.client_id == client_id);
         let hash = stored.and_then(|stored| STANDARD.decode(&stored.secret_hash).ok()?.try_into().ok());

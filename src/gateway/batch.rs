@@ -21,7 +21,7 @@ use crate::{
         Tape,
         container::{Container, ContainerError},
     },
-    storage::OnceKey,
+    storage::{AppendError, OnceKey},
 };
 
 /// How the events of a body are delimited.
@@ -305,9 +305,42 @@ impl BatchBody {
         Ok(())
     }
 
-    /// Checks, seals and stores the events of the group.
+    /// Works the events of the group that the stream's limits let in, and refuses the rest.
+    ///
+    /// With an idempotency key a group is let in as a whole or not at all: what a try stored under the key
+    /// stands for the whole group. An atomic request takes its room when it is stored.
     async fn work_group(&mut self) -> Result<(), BatchStop> {
+        self.renew_stream()?;
         let mut group = std::mem::take(&mut self.group);
+        let count = u32::try_from(group.events.len()).unwrap_or(u32::MAX);
+        if self.atomic || count == 0 || self.stream.definition.limits.is_none() {
+            return self.work_events(group).await;
+        }
+        let (granted, over) = self.intake.take(&self.stream, count, self.once.is_some());
+        let left_out = group.events.split_off(granted as usize);
+        let before = self.report.accepted;
+        let worked = self.work_events(group).await;
+        let stored = u32::try_from(self.report.accepted - before).unwrap_or(u32::MAX);
+        self.intake.give_back(&self.stream, granted.saturating_sub(stored));
+        worked?;
+        for (index, _) in left_out {
+            if let Some(over) = over {
+                self.refuse(index, Refusal::OverLimit(over))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A long body sees what was changed while it arrived.
+    fn renew_stream(&mut self) -> Result<(), BatchStop> {
+        let inventory = self.intake.inventory();
+        let known = inventory.stream(&self.stream.definition.name).cloned();
+        self.stream = known.ok_or_else(|| self.stop(AppendError::UnknownStream.into()))?;
+        check_stream(&self.stream).map_err(|refusal| self.stop(refusal))
+    }
+
+    /// Checks, seals and stores events.
+    async fn work_events(&mut self, mut group: Group) -> Result<(), BatchStop> {
         let ready = self.check_group(&mut group)?;
         let keys = self.keys_for(&ready).await.map_err(|refusal| self.stop(refusal))?;
         let mut batch = RecordBatch::default();
@@ -352,21 +385,21 @@ impl BatchBody {
 
     /// The keys of checked events, in their order. Those of new sessions are made side by side.
     async fn keys_for(&self, ready: &[Ready]) -> Result<Vec<Arc<OpenKey>>, Refusal> {
-        let mut missing: HashMap<(Fingerprint, bool), Option<&Checked>> = HashMap::new();
+        let mut missing: HashMap<(Fingerprint, Option<Fingerprint>, bool), Option<&Checked>> = HashMap::new();
         let open: Vec<_> = ready.iter().map(|(_, checked)| self.intake.open_key(checked)).collect();
         for ((_, checked), key) in ready.iter().zip(&open) {
             if key.is_none() {
-                missing.insert((checked.session, checked.consented), Some(checked));
+                missing.insert((checked.session, checked.subject, checked.consented), Some(checked));
             }
         }
-        let name = &self.stream.definition.name;
-        let made = missing.values().flatten().map(|checked| self.intake.key(name, checked));
+        let stream = &self.stream;
+        let made = missing.values().flatten().map(|checked| self.intake.key(stream, checked));
         try_join_all(made).await?;
         let mut keys = Vec::with_capacity(ready.len());
         for ((_, checked), key) in ready.iter().zip(open) {
-            keys.push(match key {
+            keys.push(match key.or_else(|| self.intake.open_key(checked)) {
                 Some(key) => key,
-                None => self.intake.key(name, checked).await?,
+                None => self.intake.key(stream, checked).await?,
             });
         }
         Ok(keys)
@@ -378,7 +411,16 @@ impl BatchBody {
             return Ok(());
         }
         let kept = std::mem::take(&mut self.kept);
-        self.report.accepted = self.append(kept, self.digest).await?;
+        self.renew_stream()?;
+        let count = kept.count();
+        if let (_, Some(over)) = self.intake.take(&self.stream, count, true) {
+            return Err(self.stop(Refusal::OverLimit(over)));
+        }
+        let stored = self.append(kept, self.digest).await;
+        if stored.is_err() {
+            self.intake.give_back(&self.stream, count);
+        }
+        self.report.accepted = stored?;
         Ok(())
     }
 

@@ -9,11 +9,11 @@ use arc_swap::ArcSwap;
 
 use super::{Refusal, batch};
 use crate::{
-    actors::{Inventory, KeyRequest, KnownStream, PlanError, SessionKeys},
+    actors::{Inventory, KeyRequest, KnownStream, OverLimit, PlanError, SessionKeys},
     clock::Clock,
     config,
     crypto::{Fingerprinter, OpenKey},
-    domain::{Fingerprint, Levels, RecordBatch, RecordHead, Serialization, StreamName, Suite, consent},
+    domain::{Fingerprint, Levels, RecordBatch, RecordHead, Serialization, Suite, consent},
     event::{EventPlan, Form, Personal, Stamp, Tape, Text},
     storage::{AppendOptions, EventLog, OnceKey},
     telemetry::FatalSwitch,
@@ -87,7 +87,41 @@ impl Intake {
         once: Option<&str>,
     ) -> Result<(), Refusal> {
         check_stream(stream)?;
-        let name = &stream.definition.name;
+        if stream.definition.limits.is_none() {
+            return self.accept_one(stream, schema, declared, body, once).await;
+        }
+        if let (_, Some(over)) = self.take(stream, 1, true) {
+            return Err(Refusal::OverLimit(over));
+        }
+        let accepted = self.accept_one(stream, schema, declared, body, once).await;
+        if accepted.is_err() {
+            self.give_back(stream, 1);
+        }
+        accepted
+    }
+
+    /// Takes room for up to `count` events, with `whole` for all or none.
+    pub(super) fn take(&self, stream: &KnownStream, count: u32, whole: bool) -> (u32, Option<OverLimit>) {
+        let limits = &stream.definition.limits;
+        if limits.is_none() {
+            return (count, None);
+        }
+        stream.live.take(limits, self.0.clock.steady(), count, whole)
+    }
+
+    /// Gives back room for events that were then not stored.
+    pub(super) fn give_back(&self, stream: &KnownStream, count: u32) {
+        stream.live.give_back(&stream.definition.limits, self.0.clock.steady(), count);
+    }
+
+    async fn accept_one(
+        &self,
+        stream: &KnownStream,
+        schema: &str,
+        declared: Option<&str>,
+        body: &[u8],
+        once: Option<&str>,
+    ) -> Result<(), Refusal> {
         let event = RawEvent { schema, body };
         let mut batch = RecordBatch::default();
         let waiting = WORK.with_borrow_mut(|(tape, sealer)| {
@@ -98,7 +132,7 @@ impl Intake {
         })?;
         if let Some(checked) = waiting {
             // A session's first event. The tape is the thread's, so after the wait it is decoded again.
-            let key = self.key(name, &checked).await?;
+            let key = self.key(stream, &checked).await?;
             WORK.with_borrow_mut(|(tape, sealer)| {
                 checked.plan.decode(body, checked.serialization, tape)?;
                 self.seal(&checked, &key, event, tape, sealer, &mut batch)
@@ -141,17 +175,19 @@ impl Intake {
             return None;
         }
         let now = self.0.clock.steady();
-        self.0.keys.open(checked.session, suite(checked), checked.consented, now)
+        self.0.keys.open(checked.session, checked.subject, suite(checked), checked.consented, now)
     }
 
     /// The key for a checked event, durable when this returns.
-    pub(super) async fn key(&self, stream: &StreamName, checked: &Checked) -> Result<Arc<OpenKey>, Refusal> {
+    pub(super) async fn key(&self, stream: &KnownStream, checked: &Checked) -> Result<Arc<OpenKey>, Refusal> {
+        let name = &stream.definition.name;
         if self.is_separate(checked) {
             let now = self.0.clock.steady();
-            return Ok(self.0.keys.without_consent(stream, checked.session, suite(checked), now).await?);
+            return Ok(self.0.keys.without_consent(name, checked.session, suite(checked), now).await?);
         }
         let request = KeyRequest {
-            stream: stream.clone(),
+            stream: name.clone(),
+            policy: stream.policy.clone(),
             session: checked.session,
             subject: checked.subject,
             suite: suite(checked),

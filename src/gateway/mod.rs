@@ -5,6 +5,7 @@
 
 mod access;
 mod batch;
+mod census;
 mod identity;
 mod intake;
 mod library;
@@ -16,6 +17,7 @@ mod refusal;
 pub use self::{
     access::{Access, AccessError, Caller, Grant},
     batch::{BLOCK_BYTES_MAX, BatchBody, BatchFormat, BatchReport, BatchStop, RefusedEvent},
+    census::{Census, CensusError, Holding},
     identity::{Identity, Reader},
     intake::{Intake, IntakeArgs},
     library::Library,

@@ -1,7 +1,7 @@
 //! Why an event was not taken, split by what the producer does next.
 
 use crate::{
-    actors::{PlanError, SessionKeyError},
+    actors::{OverLimit, PlanError, SessionKeyError},
     event::{DecodeError, Violation},
     storage::AppendError,
 };
@@ -26,6 +26,9 @@ pub enum Refusal {
     DerivedStream,
     #[error("this stream is disabled")]
     Disabled,
+    /// Retry when the time has come, or have the stream's limits raised.
+    #[error("the stream has as many events as its limits let it have now")]
+    OverLimit(OverLimit),
     /// Retry later.
     #[error("session key is unavailable")]
     Key(#[from] SessionKeyError),

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::AUTHORIZATION,
+    http::header::{AUTHORIZATION, RETRY_AFTER},
     web::{Bytes, Data, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use super::{
     ingest::{idempotency_key, schema_ref, text},
 };
 use crate::{
-    gateway::{BLOCK_BYTES_MAX, BatchFormat, BatchReport, BatchStop, Caller, RefusedEvent},
+    gateway::{AccessError, BLOCK_BYTES_MAX, BatchFormat, BatchReport, BatchStop, Caller, RefusedEvent},
     telemetry::Disposition,
 };
 
@@ -32,6 +32,9 @@ pub(super) struct BatchQuery {
 pub struct Verdicts {
     pub accepted: u64,
     pub refused: Vec<Verdict>,
+    /// The last refusal was over a limit: when to come again.
+    #[serde(skip)]
+    pub retry_after_s: Option<u32>,
 }
 
 /// Why one event was refused.
@@ -67,6 +70,9 @@ pub(super) async fn events(
     while let Some(chunk) = next {
         bytes += chunk.len() as u64;
         let begun = Instant::now();
+        if !doors.access.still_admits(&caller) {
+            return Err(stopped_by(&doors, &caller, batch.accepted(), AccessError::TokenInvalid.into()));
+        }
         batch.push(&chunk).await.map_err(|stop| stopped(&doors, &caller, stop))?;
         let accepted = batch.accepted();
         let cut = |cause| stopped_by(&doors, &caller, accepted, cause);
@@ -84,7 +90,11 @@ pub(super) async fn events(
     if undone {
         return Err(ApiError::BatchRefused { verdicts: Box::new(verdicts) });
     }
-    Ok(HttpResponse::Ok().json(verdicts))
+    let mut response = HttpResponse::Ok();
+    if let Some(seconds) = verdicts.retry_after_s {
+        response.insert_header((RETRY_AFTER, seconds.to_string()));
+    }
+    Ok(response.json(verdicts))
 }
 
 /// Enough of the body to tell its format, however the network cut it.
@@ -122,12 +132,15 @@ fn count_accepted(doors: &Doors, caller: &Caller, accepted: u64) {
 }
 
 fn verdicts(doors: &Doors, caller: &Caller, report: BatchReport) -> Verdicts {
+    let mut retry_after_s = None;
     let verdict = |RefusedEvent { index, refusal }| {
         let error = ApiError::from(refusal);
+        retry_after_s = error.retry_after_s();
         doors.meters.refused(&caller.stream.definition.name, Disposition(error.code()), 1);
         Verdict { index, code: error.code(), detail: error.to_string() }
     };
-    Verdicts { accepted: report.accepted, refused: report.refused.into_iter().map(verdict).collect() }
+    let refused = report.refused.into_iter().map(verdict).collect();
+    Verdicts { accepted: report.accepted, refused, retry_after_s }
 }
 
 const CONTAINER_MAGIC_BYTES: usize = 4;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::Admission;
 use crate::{
-    actors::RegistryHandle,
+    actors::{RegistryHandle, UsageHandle},
     config,
-    gateway::{Access, Intake, Library},
+    gateway::{Access, Census, Intake, Library},
     telemetry::{FatalSwitch, Meters},
 };
 
@@ -16,7 +16,11 @@ pub struct Doors {
     pub access: Access,
     pub intake: Intake,
     pub library: Library,
+    pub census: Census,
     pub registry: RegistryHandle,
+    pub usage: UsageHandle,
+    /// Milliseconds to which usage is exact.
+    pub usage_period_ms: i64,
     pub meters: Arc<Meters>,
     pub admission: Admission,
     pub limits: Arc<config::Http>,

@@ -1,6 +1,8 @@
 //! Reading a stream live or from the past: web socket, SSE and NDJSON. By a token of the stream, or, but for
 //! the web socket, by a principal with a grant on it: being admin is not enough.
 
+use std::rc::Rc;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL},
@@ -45,9 +47,8 @@ pub(super) async fn web_socket(
         .aggregate_continuations()
         .max_continuation_size(INBOUND_BYTES_MAX);
     let changes = doors.registry.changes();
-    let still = Box::new(move || doors.access.still_admits(&caller));
-    let admits = Admits { still, changes };
-    Subscription::start_web_socket(reader, session, messages, place, admits);
+    let still = Rc::new(move || doors.access.still_admits(&caller));
+    Subscription::start_web_socket(reader, session, messages, place, Admits { still, changes });
     Ok(response)
 }
 
@@ -74,7 +75,7 @@ pub(super) async fn events(
     tracing::info!(who = ?who.who(), stream = %who.stream().definition.name, "a reader comes");
     let (sender, receiver) = mpsc::channel::<Result<Bytes, actix_web::Error>>(PAGES_WAITING);
     let changes = doors.registry.changes();
-    let still = Box::new(move || doors.access.still_reads(&who));
+    let still = Rc::new(move || doors.access.still_reads(&who));
     Subscription::start_body(reader, sender, order, place, Admits { still, changes });
     let body = futures_util::stream::unfold(receiver, async |mut receiver| {
         receiver.recv().await.map(|page| (page, receiver))

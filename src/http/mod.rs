@@ -7,6 +7,7 @@ mod admission;
 mod batch;
 mod body;
 mod contracts;
+mod credentials;
 mod doors;
 mod egress;
 mod gate;
@@ -14,13 +15,17 @@ mod grants;
 mod health;
 mod ingest;
 pub mod listener;
+mod paging;
+mod policies;
 mod principals;
 mod problem;
 mod projects;
+mod purposes;
 mod routes;
 mod streams;
 mod subscription;
 mod token;
+mod usage;
 mod whoami;
 
 pub use self::{

@@ -14,9 +14,12 @@ use serde::Serialize;
 
 use super::batch::Verdicts;
 use crate::{
-    actors::{ControlError, PlanError, PrincipalOrderError, ProjectOrderError, StreamOrderError},
+    actors::{
+        ControlError, OrderError, OverLimit, PlanError, PrincipalOrderError, ProjectOrderError,
+        StreamOrderError, UsageError,
+    },
     event::container::ContainerError,
-    gateway::{AccessError, ReadError, Refusal},
+    gateway::{AccessError, CensusError, ReadError, Refusal},
     storage::{AppendError, LogError},
 };
 
@@ -67,6 +70,10 @@ pub enum ApiError {
     NotAWebSocket,
     #[error(transparent)]
     Control(#[from] ControlError),
+    #[error(transparent)]
+    Census(#[from] CensusError),
+    #[error(transparent)]
+    Usage(#[from] UsageError),
     #[error("no such route")]
     RouteUnknown,
     #[error("this route does not take this method")]
@@ -81,6 +88,12 @@ impl ApiError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.row().0
+    }
+
+    /// Seconds after which a retry makes sense.
+    #[must_use]
+    pub fn retry_after_s(&self) -> Option<u32> {
+        self.row().2
     }
 
     fn row(&self) -> Row {
@@ -99,7 +112,10 @@ impl ApiError {
             Self::TooManyReaders => ("too_many_readers", 503, Some(10)),
             Self::Event(refusal) => event_row(refusal),
             Self::BatchEmpty => ("batch_empty", 400, None),
-            Self::BatchRefused { .. } => ("batch_refused", 400, None),
+            Self::BatchRefused { verdicts } => match verdicts.retry_after_s {
+                Some(seconds) => ("batch_refused", 429, Some(seconds)),
+                None => ("batch_refused", 400, None),
+            },
             Self::BatchStopped { cause, .. } => cause.row(),
             Self::Container(_) => ("container_invalid", 400, None),
             Self::ContainerSchema => ("container_schema", 400, None),
@@ -113,6 +129,7 @@ impl ApiError {
             Self::Parameter(_) => ("parameter_invalid", 400, None),
             Self::NotAWebSocket => ("not_a_web_socket", 400, None),
             Self::Control(error) => control_row(error),
+            Self::Census(CensusError) | Self::Usage(UsageError) => ("store_unavailable", 503, Some(2)),
             Self::RouteUnknown => ("route_unknown", 404, None),
             Self::MethodUnknown => ("method_unknown", 405, None),
         }
@@ -148,6 +165,12 @@ fn event_row(refusal: &Refusal) -> Row {
         Refusal::TooLarge => ("event_too_large", 413, None),
         Refusal::DerivedStream => ("stream_is_derived", 403, None),
         Refusal::Disabled => ("stream_disabled", 403, None),
+        Refusal::OverLimit(OverLimit::Rate { retry_after_s }) => {
+            ("stream_rate_exceeded", 429, Some(*retry_after_s))
+        }
+        Refusal::OverLimit(OverLimit::Count { retry_after_s }) => {
+            ("stream_count_exceeded", 429, Some(*retry_after_s))
+        }
         Refusal::Key(_) => ("key_unavailable", 503, Some(2)),
         Refusal::Log(AppendError::UnknownStream) => ("stream_unknown", 404, None),
         Refusal::Log(AppendError::Unavailable(_) | AppendError::WrongEnd { .. }) => {
@@ -177,6 +200,7 @@ fn control_row(error: &ControlError) -> Row {
         ControlError::Stream(_) => ("stream_invalid", 400, None),
         ControlError::Principal(error) => principal_row(*error),
         ControlError::Project(error) => project_row(*error),
+        ControlError::Order(error) => order_row(error),
         ControlError::Conflict => ("conflict", 409, Some(1)),
         ControlError::Unavailable => ("store_unavailable", 503, Some(2)),
     }
@@ -205,6 +229,23 @@ fn project_row(error: ProjectOrderError) -> Row {
         ProjectOrderError::MemberUnknown => ("member_unknown", 404, None),
         ProjectOrderError::OwnRole => ("own_role", 403, None),
         ProjectOrderError::Invalid(_) => ("project_invalid", 400, None),
+    }
+}
+
+fn order_row(error: &OrderError) -> Row {
+    match error {
+        OrderError::PreconditionFailed => ("precondition_failed", 412, None),
+        OrderError::CredentialUnknown => ("credential_unknown", 404, None),
+        OrderError::PurposeUnknown(_) => ("purpose_unknown", 404, None),
+        OrderError::PurposeExists | OrderError::PurposesFull => ("purpose_exists", 409, None),
+        OrderError::PurposeInUse(_) => ("purpose_in_use", 409, None),
+        OrderError::Purpose(_) => ("purpose_invalid", 400, None),
+        OrderError::PolicyUnknown => ("policy_unknown", 404, None),
+        OrderError::PolicyExists => ("policy_exists", 409, None),
+        OrderError::PolicyNotActive(_) => ("policy_not_active", 409, None),
+        OrderError::PolicyState(_) => ("policy_state", 409, None),
+        OrderError::PolicyInUse(_) => ("policy_in_use", 409, None),
+        OrderError::Policy(_) => ("policy_invalid", 400, None),
     }
 }
 
@@ -238,6 +279,7 @@ pub const CODES: &[&str] = &[
     "contract_schema_unfit",
     "contract_state",
     "contract_unknown",
+    "credential_unknown",
     "credentials_wrong",
     "encoding_unknown",
     "event_too_large",
@@ -274,6 +316,17 @@ pub const CODES: &[&str] = &[
     "project_unknown",
     "read_grant_missing",
     "read_grant_unknown",
+    "policy_exists",
+    "policy_in_use",
+    "policy_invalid",
+    "policy_not_active",
+    "policy_state",
+    "policy_unknown",
+    "precondition_failed",
+    "purpose_exists",
+    "purpose_in_use",
+    "purpose_invalid",
+    "purpose_unknown",
     "refresh_token_invalid",
     "role_forbids",
     "route_unknown",
@@ -285,11 +338,13 @@ pub const CODES: &[&str] = &[
     "seal_mismatch",
     "source_stream_unknown",
     "store_unavailable",
+    "stream_count_exceeded",
     "stream_disabled",
     "stream_exists",
     "stream_has_dependents",
     "stream_invalid",
     "stream_is_derived",
+    "stream_rate_exceeded",
     "stream_unknown",
     "token_expired",
     "token_for_other_stream",

@@ -6,7 +6,8 @@ use actix_web::{
 };
 
 use super::{
-    ApiError, batch, contracts, egress, grants, health, ingest, principals, projects, streams, token, whoami,
+    ApiError, batch, contracts, credentials, egress, grants, health, ingest, policies, principals, projects,
+    purposes, streams, token, usage, whoami,
 };
 
 /// Adds all routes to an app whose data holds the doors.
@@ -32,8 +33,28 @@ pub fn routes(app: &mut ServiceConfig) {
         .service(
             at("/api/v1/streams/{name}")
                 .route(get().to(streams::get))
+                .route(web::patch().to(streams::change))
                 .route(web::delete().to(streams::delete)),
         )
+        .service(
+            at("/api/v1/streams/{name}/credentials")
+                .route(get().to(credentials::list))
+                .route(post().to(credentials::issue)),
+        )
+        .service(
+            at("/api/v1/streams/{name}/credentials/{client_id}").route(web::delete().to(credentials::revoke)),
+        )
+        .service(at("/api/v1/streams/{name}/usage").route(get().to(usage::get)))
+        .service(at("/api/v1/purposes").route(get().to(purposes::list)).route(post().to(purposes::create)))
+        .service(at("/api/v1/purposes/{named}").route(web::delete().to(purposes::delete)))
+        .service(at("/api/v1/policies").route(get().to(policies::list)).route(post().to(policies::create)))
+        .service(
+            at("/api/v1/policies/{named}")
+                .route(get().to(policies::get))
+                .route(web::delete().to(policies::delete)),
+        )
+        .service(at("/api/v1/policies/{named}/activate").route(post().to(policies::activate)))
+        .service(at("/api/v1/policies/{named}/archive").route(post().to(policies::archive)))
         .service(at("/api/v1/contracts").route(get().to(contracts::list)).route(post().to(contracts::create)))
         .service(
             at("/api/v1/contracts/{handle}/{name}/{version}")

@@ -1,24 +1,31 @@
-//! `/api/v1/streams`: make, show and delete streams.
+//! `/api/v1/streams`: make, show, change and delete streams.
 
 use std::collections::BTreeMap;
 
 use actix_web::{
     HttpRequest, HttpResponse,
+    http::header::{ETAG, IF_MATCH},
     web::{Data, Path, Payload, Query},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
 use super::{
     ApiError, Doors,
     body::Body,
     gate::{self, demand_stream, identify},
+    ingest::text,
+    paging::page,
 };
 use crate::{
-    actors::{ControlError, NewDerivation, NewMasks, NewStream, StreamOrderError},
+    actors::{
+        ControlError, Inventory, KnownStream, NewDerivation, NewMasks, NewStream, OrderError,
+        StreamOrderError, StreamPatch,
+    },
     clock::Timestamp,
     domain::{
-        ConsentRule, ContractRef, FieldPath, Permission, ProjectName, StreamName, limits,
+        ConsentRule, ContractRef, FieldPath, Permission, PolicyId, ProjectName, StreamLimits, StreamName,
+        limits,
         mask::{MaskConfig, MaskHash, check_seed},
         stream_definition::{DefinitionError, StreamDefinition},
     },
@@ -39,7 +46,7 @@ struct StreamRequest {
     retention_days: Option<u32>,
     derived_from: Option<StreamName>,
     #[serde(default)]
-    purposes: Vec<i32>,
+    purposes: Vec<NamedPurpose>,
     #[serde(default)]
     cumulative: bool,
     #[serde(default)]
@@ -49,6 +56,36 @@ struct StreamRequest {
     hash_type: Option<MaskHash>,
     #[serde(default)]
     as_received: bool,
+    #[serde(default)]
+    limits: StreamLimits,
+    /// Id or name of an ACTIVE one.
+    policy: Option<String>,
+}
+
+/// A purpose by its level, or by its name in the purpose map.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NamedPurpose {
+    Level(i32),
+    Name(String),
+}
+
+/// What a client sends to change a stream: what is left out stays, null takes limits and policy away.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PatchRequest {
+    description: Option<String>,
+    tags: Option<Vec<String>>,
+    retention_days: Option<u32>,
+    enabled: Option<bool>,
+    #[serde(default, deserialize_with = "present")]
+    limits: Option<Option<StreamLimits>>,
+    #[serde(default, deserialize_with = "present")]
+    policy: Option<Option<String>>,
+}
+
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(given: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(given).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -72,7 +109,16 @@ struct StreamAnswer<'a> {
     retention_days: u32,
     created: Timestamp,
     derived: Option<DerivedAnswer<'a>>,
+    limits: &'a StreamLimits,
+    policy: Option<PolicyAnswer<'a>>,
     credentials: Vec<CredentialAnswer<'a>>,
+}
+
+/// The policy of a stream. A policy of a stream is never deleted, so it has a name.
+#[derive(Serialize)]
+struct PolicyAnswer<'a> {
+    id: PolicyId,
+    name: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -98,15 +144,45 @@ struct CredentialAnswer<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct StreamsAnswer<'a> {
     streams: Vec<StreamAnswer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
+}
+
+/// What deleting a stream would delete.
+#[derive(Serialize)]
+struct DeletionAnswer {
+    streams: Vec<DoomedAnswer>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DoomedAnswer {
+    name: StreamName,
+    derived_from: Option<StreamName>,
+    events: u64,
+    keys: u64,
+    credentials: usize,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ListQuery {
+    tag: Option<String>,
+    source: Option<StreamName>,
+    limit: Option<usize>,
+    page_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct DeleteQuery {
     #[serde(default)]
     recursive: bool,
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// Makes a stream; its secret is told here and never again.
@@ -121,17 +197,36 @@ pub(super) async fn create(
     demand_new(&identity, &new)?;
     let created = doors.registry.create_stream(identity.who(), new).await?;
     let secret = (created.client_id.as_str(), created.client_secret.text());
-    Ok(HttpResponse::Created().json(answer(&created.definition, Some(secret))))
+    let inventory = doors.registry.inventory();
+    let mut response = HttpResponse::Created();
+    if let Some(known) = inventory.stream(&created.definition.name) {
+        response.insert_header((ETAG, etag(known)));
+    }
+    Ok(response.json(answer(&created.definition, &inventory, Some(secret))))
 }
 
-/// All streams that the caller sees, by name.
-pub(super) async fn list(request: HttpRequest, doors: Data<Doors>) -> Result<HttpResponse, ApiError> {
+/// Streams that the caller sees by name, in pages; those with a tag, those derived from a source.
+pub(super) async fn list(
+    request: HttpRequest,
+    query: Query<ListQuery>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
     let identity = identify(&request, &doors).await?;
-    let seen = identity.inventory().streams().map(|known| &known.definition);
-    let mut streams: Vec<_> = seen.filter(|definition| identity.sees(&definition.project)).collect();
+    let inventory = identity.inventory();
+    let wanted = |stream: &&StreamDefinition| {
+        identity.sees(&stream.project)
+            && query.tag.as_ref().is_none_or(|tag| stream.tags.contains(tag))
+            && query
+                .source
+                .as_ref()
+                .is_none_or(|source| stream.derived.as_ref().is_some_and(|d| d.source == *source))
+    };
+    let mut streams: Vec<_> = inventory.streams().map(|known| &known.definition).filter(wanted).collect();
     streams.sort_by(|a, b| a.name.cmp(&b.name));
-    let streams = streams.into_iter().map(|definition| answer(definition, None)).collect();
-    Ok(HttpResponse::Ok().json(StreamsAnswer { streams }))
+    let (streams, next_page_token) =
+        page(streams, |stream| stream.name.as_str(), query.limit, query.page_token.as_deref())?;
+    let streams = streams.into_iter().map(|definition| answer(definition, &inventory, None)).collect();
+    Ok(HttpResponse::Ok().json(StreamsAnswer { streams, next_page_token }))
 }
 
 /// One stream.
@@ -140,11 +235,33 @@ pub(super) async fn get(
     name: Path<String>,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
-    let (_, known) = demand_stream(&request, &doors, Permission::ViewResources, &name).await?;
-    Ok(HttpResponse::Ok().json(answer(&known.definition, None)))
+    let (identity, known) = demand_stream(&request, &doors, Permission::ViewResources, &name).await?;
+    Ok(shown(&known, identity.inventory()))
 }
 
-/// Deletes a stream, with `recursive=true` also what derives from it.
+/// Changes a stream, with `If-Match` only the version the client has seen.
+pub(super) async fn change(
+    request: HttpRequest,
+    payload: Payload,
+    name: Path<String>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
+    let (identity, known) = demand_stream(&request, &doors, Permission::CreateResources, &name).await?;
+    let expected = expected_version(&request)?;
+    let wanted: PatchRequest = document(&request, payload, &doors).await?;
+    let PatchRequest { description, tags, retention_days, enabled, limits, policy } = wanted;
+    let limits = limits.map(Option::unwrap_or_default);
+    let limited = limits.is_some_and(|limits| limits.events_max.is_some());
+    let patch = StreamPatch { description, tags, retention_days, enabled, limits, policy };
+    let name = known.definition.name.clone();
+    let known = doors.registry.change_stream(identity.who(), name, expected, patch).await?;
+    if limited {
+        doors.usage.seed_limit(&known).await;
+    }
+    Ok(shown(&known, &doors.registry.inventory()))
+}
+
+/// Deletes a stream, with `recursive=true` also what derives from it; with `dryRun=true` only says what.
 pub(super) async fn delete(
     request: HttpRequest,
     name: Path<String>,
@@ -158,8 +275,41 @@ pub(super) async fn delete(
     if !identity.inventory().derived_from(&name).all(|derived| may(&derived.definition.project)) {
         return Err(AccessError::Forbidden.into());
     }
+    if query.dry_run {
+        return deletion(&doors, &name, query.recursive).await;
+    }
     doors.registry.delete_stream(identity.who(), name, query.recursive).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+async fn deletion(doors: &Doors, name: &StreamName, recursive: bool) -> Result<HttpResponse, ApiError> {
+    let doomed = doors.registry.deletion_plan(name, recursive)?;
+    let names: Vec<_> = doomed.iter().map(|known| known.definition.name.clone()).collect();
+    let holdings = doors.census.count(&names).await?;
+    let streams = doomed.iter().zip(holdings).map(|(known, holding)| DoomedAnswer {
+        name: known.definition.name.clone(),
+        derived_from: known.definition.derived.as_ref().map(|derived| derived.source.clone()),
+        events: holding.events,
+        keys: holding.keys,
+        credentials: known.definition.credentials.len(),
+    });
+    Ok(HttpResponse::Ok().json(DeletionAnswer { streams: streams.collect() }))
+}
+
+fn shown(known: &KnownStream, inventory: &Inventory) -> HttpResponse {
+    HttpResponse::Ok().insert_header((ETAG, etag(known))).json(answer(&known.definition, inventory, None))
+}
+
+fn etag(known: &KnownStream) -> String {
+    format!("\"{}\"", known.version)
+}
+
+/// The version in `If-Match` (RFC 9110, 13.1.1). One that is not ours matches nothing.
+fn expected_version(request: &HttpRequest) -> Result<Option<u64>, ApiError> {
+    let given = text(request.headers(), IF_MATCH.as_str())?.map(str::trim);
+    let Some(tag) = given.filter(|tag| *tag != "*") else { return Ok(None) };
+    let number = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
+    number.map(Some).ok_or_else(|| ControlError::Order(OrderError::PreconditionFailed).into())
 }
 
 /// Refuses a stream that the caller may not make: where it goes, what it derives from, what it masks by.
@@ -197,12 +347,18 @@ pub(super) async fn document<T: DeserializeOwned>(
 }
 
 fn new_stream(wanted: StreamRequest, identity: &Identity) -> Result<NewStream, ApiError> {
+    let inventory = identity.inventory();
+    let level = |purpose: &NamedPurpose| match purpose {
+        NamedPurpose::Level(level) => Ok(*level),
+        NamedPurpose::Name(name) => inventory.purpose_level(name).map_err(ControlError::from),
+    };
+    let purposes = wanted.purposes.iter().map(level).collect::<Result<Vec<i32>, _>>()?;
     let refuse = |error: DefinitionError| ControlError::Stream(StreamOrderError::Definition(error));
     let derived = match wanted.derived_from {
-        None if wanted.purposes.is_empty() && wanted.masked_fields.is_empty() => None,
+        None if purposes.is_empty() && wanted.masked_fields.is_empty() => None,
         None => return Err(ControlError::Stream(StreamOrderError::PurposesWithoutSource).into()),
         Some(source) => {
-            let rule = match (wanted.cumulative, &wanted.purposes[..]) {
+            let rule = match (wanted.cumulative, &purposes[..]) {
                 (false, purposes) => ConsentRule::granular(purposes.iter().copied()),
                 (true, [level]) => ConsentRule::cumulative(*level),
                 (true, _) => return Err(ControlError::Stream(StreamOrderError::CumulativeTakesOne).into()),
@@ -222,6 +378,8 @@ fn new_stream(wanted: StreamRequest, identity: &Identity) -> Result<NewStream, A
         tags: wanted.tags,
         retention_days: wanted.retention_days,
         derived,
+        limits: wanted.limits,
+        policy: wanted.policy,
     })
 }
 
@@ -245,7 +403,11 @@ fn masks(
     Ok(Some(NewMasks { config, seed }))
 }
 
-fn answer<'a>(definition: &'a StreamDefinition, secret: Option<(&str, &'a str)>) -> StreamAnswer<'a> {
+fn answer<'a>(
+    definition: &'a StreamDefinition,
+    inventory: &'a Inventory,
+    secret: Option<(&str, &'a str)>,
+) -> StreamAnswer<'a> {
     let credential = |client_id: &'a str| {
         let told = secret.filter(|(id, _)| *id == client_id);
         CredentialAnswer { client_id, client_secret: told.map(|(_, secret)| secret) }
@@ -271,6 +433,11 @@ fn answer<'a>(definition: &'a StreamDefinition, secret: Option<(&str, &'a str)>)
                 .flat_map(|masks| &masks.patterns)
                 .map(|(reference, fields)| (reference, &fields[..]))
                 .collect(),
+        }),
+        limits: &definition.limits,
+        policy: definition.policy.map(|id| PolicyAnswer {
+            id,
+            name: inventory.policies().get(&id).map(|known| known.policy.name.as_str()),
         }),
         credentials: definition.credentials.iter().map(|stored| credential(&stored.client_id)).collect(),
     }

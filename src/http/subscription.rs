@@ -7,7 +7,7 @@
 //! - **Fails** by closing the connection; the client comes back with the last sequence it saw.
 //! - **Bounded**: it reads a page when the one before has been taken, so a slow client costs one page.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, StreamHandler, fut};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError, Session};
@@ -44,8 +44,20 @@ type Page = Result<Bytes, actix_web::Error>;
 /// Whether the reader is still let in: asked before every page, at every heartbeat, and whenever something that
 /// may decide it has changed.
 pub(super) struct Admits {
-    pub still: Box<dyn Fn() -> bool>,
+    pub still: Rc<dyn Fn() -> bool>,
     pub changes: watch::Receiver<u64>,
+}
+
+impl Admits {
+    /// Returns when the reader is no longer let in.
+    async fn revoked(&mut self) {
+        loop {
+            self.changes.mark_unchanged();
+            if !(self.still)() || self.changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
 }
 
 enum Sink {
@@ -108,8 +120,16 @@ impl Actor for Subscription {
         if self.session.is_some() {
             ctx.run_interval(HEARTBEAT, Subscription::check_peer);
         }
-        if let Some((reader, sink, admits)) = self.work.take() {
-            let done = fut::wrap_future::<_, Subscription>(pump(reader, sink, admits));
+        if let Some((reader, sink, mut admits)) = self.work.take() {
+            // A client that takes nothing is cut off too: revoking does not wait for its page.
+            let served = async move {
+                let still = Rc::clone(&admits.still);
+                tokio::select! {
+                    () = pump(reader, sink, || still()) => {}
+                    () = admits.revoked() => {}
+                }
+            };
+            let done = fut::wrap_future::<_, Subscription>(served);
             ctx.spawn(fut::ActorFutureExt::map(done, |(), _, ctx: &mut Context<Subscription>| ctx.stop()));
         }
     }
@@ -141,9 +161,9 @@ impl StreamHandler<Result<AggregatedMessage, ProtocolError>> for Subscription {
 }
 
 /// Reads and writes until the log, the order or the client ends.
-async fn pump(mut reader: LogReader, mut sink: Sink, mut admits: Admits) {
+async fn pump(mut reader: LogReader, mut sink: Sink, admits: impl Fn() -> bool) {
     let mut left = sink.limit();
-    while left > 0 && (admits.still)() {
+    while left > 0 && admits() {
         let page = match reader.page().await {
             Ok(page) => page,
             Err(error) => return sink.fail(&error).await,
@@ -152,11 +172,7 @@ async fn pump(mut reader: LogReader, mut sink: Sink, mut admits: Admits) {
             if !sink.follows() {
                 return;
             }
-            let woken = tokio::select! {
-                woken = timeout(HEARTBEAT, reader.wait()) => woken,
-                Ok(()) = admits.changes.changed() => continue,
-            };
-            match woken {
+            match timeout(HEARTBEAT, reader.wait()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return sink.fail(&error).await,
                 Err(_) if sink.beat().await => {}

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use super::{Cause, Unavailable};
 use crate::{
     clock::Timestamp,
-    domain::{Epoch, Fingerprint, KeyLink, StreamName},
+    domain::{Epoch, Fingerprint, KeyLink, KeyTerm, StreamName},
 };
 
 /// All keys of a node or a cluster. What returns `Ok` survives a crash.
@@ -57,6 +57,12 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Removes a key and leaves a tombstone, so that its generation is never made again. Idempotent.
     /// True when there was such a key. Its bytes leave the disk when its epoch is closed.
     async fn destroy(&self, link: KeyLink) -> Result<bool, KeyError>;
+
+    /// Keys whose term has ended by `now`, those that ended first before the others of their epoch.
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<KeyRecord>, KeyError>;
+
+    /// When the last term of an epoch's keys ends; none when no key of it has one.
+    async fn last_term(&self, epoch: Epoch) -> Result<Option<Timestamp>, KeyError>;
 
     /// Stores an epoch's first key unless there is one.
     async fn create_epoch(&self, record: EpochRecord) -> Result<Created<EpochRecord>, KeyError>;
@@ -118,6 +124,8 @@ pub struct KeyRecord {
     pub expires: Timestamp,
     /// An event under this key carried consent.
     pub consented: bool,
+    /// The policy the key was made under, and when it says that the key is destroyed.
+    pub term: Option<KeyTerm>,
     /// The session root under the epoch key.
     pub wrapped: Vec<u8>,
 }

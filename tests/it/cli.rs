@@ -130,6 +130,98 @@ async fn saved_credentials_are_private_and_go_with_their_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_updated_switched_and_its_credentials_rotated() {
+    let node = Node::start().await;
+    let terminal = Terminal::of(&node);
+    terminal.ok("create stream clicks --save --events-per-second 100 --tags web");
+    let path = terminal.home.path().join("streams/clicks.json");
+    let saved = || serde_json::from_slice::<Value>(&std::fs::read(&path).unwrap()).unwrap();
+    let before = saved();
+    let shown = terminal.ok("rotate credentials clicks --save");
+    let after = saved();
+    assert_ne!(before["clientId"], after["clientId"]);
+    assert!(!shown.contains(after["clientSecret"].as_str().unwrap()), "a saved secret is not shown");
+    terminal.ok("simulate clicks --count 2 --rate 1000 --quiet");
+    let other = terminal.json("create credentials clicks");
+    assert!(other["clientSecret"].as_str().is_some_and(|secret| secret.len() >= 32));
+    assert_eq!(terminal.ok("list credentials clicks -o plain").lines().count(), 2);
+    assert!(terminal.fails("rotate credentials clicks").contains("--all"));
+    let id = other["clientId"].as_str().unwrap();
+    assert_eq!(
+        terminal.ok(&format!("delete credentials clicks {id}")),
+        format!("Credentials {id} have been deleted\n")
+    );
+    assert!(terminal.fails(&format!("delete credentials clicks {id}")).contains("list credentials"));
+
+    let updated =
+        terminal.json("update stream clicks --retention-days 9 --events-max 50 --events-max-per hour");
+    assert_eq!(updated["retentionDays"], 9);
+    assert_eq!(updated["limits"], serde_json::json!({"eventsMax": 50, "eventsMaxPer": "HOUR"}));
+    assert_eq!(
+        terminal.json("update stream clicks --no-limits")["limits"],
+        serde_json::json!({"eventsMaxPer": "DAY"})
+    );
+    assert!(terminal.fails("update stream clicks").contains("nothing is to be changed"));
+    assert_eq!(terminal.ok("disable stream clicks -o plain"), "clicks\t\t\tfalse\t9 d\n");
+    terminal.ok("enable stream clicks");
+    assert_eq!(terminal.ok("list streams --tag web -o plain").lines().count(), 1);
+    assert_eq!(terminal.ok("list streams --tag none -o plain"), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn purposes_and_policies_are_managed_and_used_by_name() {
+    let node = Node::start().await;
+    let terminal = Terminal::of(&node);
+    terminal.ok("create purpose marketing --description ads");
+    assert_eq!(terminal.ok("list purposes -o plain"), "marketing\t1\tads\n");
+    terminal.ok("create policy tax --retention-days 2556 --legal-ground law");
+    assert!(terminal.fails("create stream clicks --policy tax").contains("sluice activate policy"));
+    assert_eq!(terminal.json("activate policy tax")["state"], "ACTIVE");
+    let stream = terminal.json("create stream clicks --policy tax");
+    assert_eq!(stream["policy"]["name"], "tax");
+    assert_eq!(terminal.json("create stream -D clicks --purposes marketing,3")["ref"]["name"], "clicks-1-3");
+    assert!(terminal.fails("create stream -D clicks --purposes nobody").contains("list purposes"));
+    assert!(terminal.fails("delete purpose marketing").contains("clicks-1-3"));
+    assert!(terminal.fails("archive policy tax").contains("clicks"));
+    terminal.ok("update stream clicks --no-policy");
+    assert_eq!(terminal.json("archive policy tax")["state"], "ARCHIVED");
+    assert!(terminal.ok("list policies").contains("ARCHIVED"));
+    assert_eq!(terminal.ok("delete policy tax"), "Policy tax has been deleted\n");
+    assert!(terminal.fails("get policy tax").contains("list policies"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_is_a_table_csv_or_json() {
+    let node = Node::start().await;
+    let terminal = Terminal::of(&node);
+    terminal.ok("create stream clicks --save");
+    terminal.ok("simulate clicks --count 7 --rate 1000 --quiet");
+    let csv = terminal.ok("usage clicks --from -1h --until now --by 1h -o csv");
+    let lines: Vec<&str> = csv.lines().collect();
+    assert_eq!(lines[0], "From,Count,Rate,Bytes,Refused,Reasons,Derived,Dropped");
+    let count = |line: &&str| line.split(',').nth(1).unwrap().parse::<u64>().unwrap();
+    assert_eq!(lines[1..].iter().map(count).sum::<u64>(), 7, "{csv}");
+    let json = terminal.json("usage clicks --by 1d");
+    assert_eq!(json["bySeconds"], 86_400);
+    assert!(terminal.ok("usage clicks").starts_with("From"));
+    assert!(terminal.fails("list streams -o csv").contains("only usage"));
+    assert!(terminal.fails("usage clicks --by 5s").contains("parameter_invalid"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recursive_deletion_says_what_it_takes() {
+    let node = Node::start().await;
+    let terminal = Terminal::of(&node);
+    terminal.ok("create stream clicks --save");
+    terminal.ok("create stream -D clicks -P 1");
+    terminal.ok("simulate clicks --count 3 --rate 1000 --quiet");
+    let output = terminal.run("delete stream clicks --recursive");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("clicks-1") && said.contains("# Keys"), "{said}");
+    assert_eq!(terminal.ok("list streams -o plain"), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_source_with_derived_streams_is_deleted_only_recursively() {
     let node = Node::start().await;
     let terminal = Terminal::of(&node);

@@ -10,11 +10,11 @@ use tokio::{
 use crate::harness::{EXAMPLE, Node, PATIENCE, Stream, avro, avro_long, avro_text, lines, planted};
 
 /// A web socket client of RFC 6455 that only listens.
-struct Socket(TcpStream);
+pub struct Socket(TcpStream);
 
 impl Socket {
     /// Shakes hands as the original's Node driver does.
-    async fn open(stream: &Stream, path: &str) -> Result<Socket, String> {
+    pub async fn open(stream: &Stream, path: &str) -> Result<Socket, String> {
         let host = stream.api.base.trim_start_matches("http://");
         let mut tcp = TcpStream::connect(host).await.unwrap();
         let request = format!(
@@ -37,7 +37,7 @@ impl Socket {
     }
 
     /// The next frame: opcode and payload.
-    async fn frame(&mut self) -> (u8, Vec<u8>) {
+    pub async fn frame(&mut self) -> (u8, Vec<u8>) {
         let read = async {
             let first = self.0.read_u8().await.unwrap();
             assert_eq!(first & 0xf0, 0x80, "whole and not compressed");
@@ -54,7 +54,7 @@ impl Socket {
     }
 
     /// The next text frame as JSON.
-    async fn event(&mut self) -> Value {
+    pub async fn event(&mut self) -> Value {
         loop {
             match self.frame().await {
                 (1, text) => return serde_json::from_slice(&text).unwrap(),

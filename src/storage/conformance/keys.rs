@@ -3,7 +3,7 @@
 use super::stream;
 use crate::{
     clock::Timestamp,
-    domain::{Epoch, Fingerprint, KeyLink},
+    domain::{Epoch, Fingerprint, KeyLink, KeyTerm, PolicyId},
     storage::{CloseError, Created, EpochKind, EpochRecord, KeyError, KeyRecord, KeyStore, Lookup, Storage},
 };
 
@@ -23,6 +23,7 @@ pub fn record(session: u8, generation: u32) -> KeyRecord {
         created: Timestamp(1),
         expires: Timestamp(2),
         consented: false,
+        term: None,
         wrapped: vec![session; 60],
     }
 }
@@ -182,6 +183,43 @@ pub async fn closing_notices_late_consent(storage: &Storage) {
     assert_eq!(keys.finish_close(DAY, 1).await.unwrap(), 1);
     assert!(keys.by_link(late.key_link).await.unwrap().found().unwrap().consented);
     assert_eq!(keys.by_subject(subject, None, 10).await.unwrap(), [late.key_link]);
+}
+
+/// Keys with a term are found when it ends, wherever they lie, and no longer once they are destroyed.
+pub async fn terms_end_in_their_order(storage: &Storage) {
+    let keys = opened(storage).await;
+    let policy = PolicyId(uuid::Uuid::from_u128(3));
+    let term = |ends: i64| Some(KeyTerm { policy, ends: Timestamp(ends) });
+    assert_eq!(keys.last_term(DAY).await.unwrap(), None);
+    let ends = [Some(500), None, Some(100), Some(300)];
+    let records: Vec<KeyRecord> =
+        (0..4).map(|n| KeyRecord { term: ends[usize::from(n)].and_then(term), ..record(n, 1) }).collect();
+    for record in &records {
+        keys.create(record.clone()).await.unwrap();
+        assert_eq!(keys.by_link(record.key_link).await.unwrap(), Lookup::Found(record.clone()));
+    }
+    let due = async |now: i64, limit: usize| keys.due(Timestamp(now), limit).await.unwrap();
+    let links = |mut found: Vec<KeyRecord>| {
+        found.sort_by_key(|record| record.term.map(|term| term.ends));
+        found.into_iter().map(|record| record.key_link).collect::<Vec<_>>()
+    };
+    assert_eq!(due(99, 10).await, []);
+    assert_eq!(links(due(100, 10).await), [records[2].key_link]);
+    assert_eq!(links(due(499, 1).await), [records[2].key_link], "the first to end comes first");
+    assert_eq!(links(due(499, 10).await), [records[2].key_link, records[3].key_link]);
+    assert_eq!(keys.last_term(DAY).await.unwrap(), Some(Timestamp(500)));
+    keys.destroy(records[2].key_link).await.unwrap();
+    assert_eq!(links(due(499, 10).await), [records[3].key_link]);
+    keys.begin_close(epoch_key(2)).await.unwrap();
+    let carried = [0, 3].map(|n: usize| KeyRecord { place: 2, ..records[n].clone() });
+    keys.put_rewrapped(DAY, carried.to_vec()).await.unwrap();
+    assert_eq!(links(due(499, 10).await), [records[3].key_link], "a key in two places is one key");
+    keys.finish_close(DAY, 2).await.unwrap();
+    assert_eq!(due(900, 10).await.len(), 2);
+    keys.destroy(records[0].key_link).await.unwrap();
+    assert_eq!(keys.last_term(DAY).await.unwrap(), Some(Timestamp(300)));
+    keys.destroy_epoch(DAY, EpochKind::Sessions).await.unwrap();
+    assert_eq!((due(900, 10).await, keys.last_term(DAY).await.unwrap()), (vec![], None));
 }
 
 /// A destroyed epoch takes its keys along and never comes back.

@@ -22,7 +22,7 @@ macro_rules! storage_conformance {
                 deleted_logs_are_unknown_and_start_again, hints_are_kept, concurrent_appends_keep_their_order;
             keys: one_of_many_creators_wins, generations_and_tombstones, subjects_list_their_keys,
                 epochs_have_one_key, closing_carries_survivors, closing_notices_late_consent,
-                destroyed_epochs_stay_destroyed;
+                terms_end_in_their_order, destroyed_epochs_stay_destroyed;
             registry: versions_guard_documents, changes_apply_together, the_revision_is_watched;
             leases: one_holder_at_a_time);
     };

@@ -159,6 +159,11 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// The same stream for another client.
+    pub fn with_credentials(&self, client_id: String, client_secret: String) -> Stream {
+        Stream { client_id, client_secret, token: Arc::default(), ..self.clone() }
+    }
+
     pub async fn log_in(&self) {
         let (id, secret) = (&self.client_id, &self.client_secret);
         let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");

@@ -3,18 +3,20 @@
 //! ```text
 //! e                                      -> the epoch key, wrapped
 //! s | session 16 | stream | 0 | gen u32  -> 1 | consented u8 | link 16 | key id u32 | created i64
-//!                                         | expires i64 | n u8, subject 16 each | wrapped
+//!                                         | expires i64 | term u8 (1: policy 16 | ends i64)
+//!                                         | n u8, subject 16 each | wrapped
 //!                                        -> 0 | link 16      destroyed here
 //!                                        -> 2 | link 16      destroyed before this place was made
 //! l | link 16                            -> the key of its `s` row
 //! u | subject 16 | link 16               -> empty; existing keys only
+//! x | ends i64 | link 16                 -> empty; existing keys with a term only
 //! ```
 
 use uuid::Uuid;
 
 use crate::{
     clock::Timestamp,
-    domain::{Epoch, Fingerprint, KeyLink, StreamName},
+    domain::{Epoch, Fingerprint, KeyLink, KeyTerm, PolicyId, StreamName},
     storage::{KeyRecord, Place},
 };
 
@@ -39,6 +41,7 @@ pub(super) struct LiveKey {
     pub key_id: u32,
     pub created: Timestamp,
     pub expires: Timestamp,
+    pub term: Option<KeyTerm>,
     pub subjects: Vec<Fingerprint>,
     pub wrapped: Vec<u8>,
 }
@@ -63,6 +66,19 @@ pub(super) fn subject_prefix(subject: Fingerprint) -> Vec<u8> {
 
 pub(super) fn subject_key(subject: Fingerprint, link: KeyLink) -> Vec<u8> {
     [b"u", &subject.0[..], &link.0.as_bytes()[..]].concat()
+}
+
+pub(super) const TERM_PREFIX: &[u8] = b"x";
+
+/// Terms lie in their order: instants before 1970 do not occur.
+pub(super) fn term_key(term: KeyTerm, link: KeyLink) -> Vec<u8> {
+    [b"x", &term.ends.0.max(0).to_be_bytes()[..], &link.0.as_bytes()[..]].concat()
+}
+
+/// The instant and the link in a term row's key.
+pub(super) fn term_link(key: &[u8]) -> Option<(Timestamp, KeyLink)> {
+    let (ends, link) = key.get(1..)?.split_first_chunk::<8>()?;
+    Some((Timestamp(i64::from_be_bytes(*ends)), KeyLink(Uuid::from_slice(link).ok()?)))
 }
 
 /// The link at the end of a `u` row's key.
@@ -106,6 +122,7 @@ impl LiveKey {
             key_id: record.key_id,
             created: record.created,
             expires: record.expires,
+            term: record.term,
             subjects: record.subject.into_iter().collect(),
             wrapped: record.wrapped.clone(),
         }
@@ -127,6 +144,7 @@ impl LiveKey {
             created: self.created,
             expires: self.expires,
             consented: self.consented,
+            term: self.term,
             wrapped: self.wrapped,
         })
     }
@@ -142,12 +160,17 @@ impl LiveKey {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut row = Vec::with_capacity(40 + self.subjects.len() * 16 + self.wrapped.len());
+        let mut row = Vec::with_capacity(72 + self.subjects.len() * 16 + self.wrapped.len());
         row.extend_from_slice(&[1, u8::from(self.consented)]);
         row.extend_from_slice(self.link.0.as_bytes());
         row.extend_from_slice(&self.key_id.to_le_bytes());
         row.extend_from_slice(&self.created.0.to_le_bytes());
         row.extend_from_slice(&self.expires.0.to_le_bytes());
+        row.push(u8::from(self.term.is_some()));
+        if let Some(term) = self.term {
+            row.extend_from_slice(term.policy.0.as_bytes());
+            row.extend_from_slice(&term.ends.0.to_le_bytes());
+        }
         row.push(u8::try_from(self.subjects.len()).expect("SUBJECTS_PER_KEY_MAX fits a byte"));
         for subject in &self.subjects {
             row.extend_from_slice(&subject.0);
@@ -162,10 +185,18 @@ impl LiveKey {
         let key_id = u32::from_le_bytes(take(rest)?);
         let created = Timestamp(i64::from_le_bytes(take(rest)?));
         let expires = Timestamp(i64::from_le_bytes(take(rest)?));
+        let [has_term] = take(rest)?;
+        let term = match has_term {
+            0 => None,
+            _ => Some(KeyTerm {
+                policy: PolicyId(Uuid::from_bytes(take(rest)?)),
+                ends: Timestamp(i64::from_le_bytes(take(rest)?)),
+            }),
+        };
         let [count] = take(rest)?;
         let subjects = (0..count).map(|_| take(rest).map(Fingerprint)).collect::<Option<_>>()?;
         let wrapped = rest.to_vec();
-        Some(LiveKey { consented: consented == 1, link, key_id, created, expires, subjects, wrapped })
+        Some(LiveKey { consented: consented == 1, link, key_id, created, expires, term, subjects, wrapped })
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     rows::{self, KeyRow, LiveKey},
 };
 use crate::{
+    clock::Timestamp,
     domain::{Epoch, Fingerprint, KeyLink, StreamName},
     storage::{
         CloseError, Created, Cursor, EpochKind, EpochRecord, KeyError, KeyRecord, KeyStore, Lookup,
@@ -74,6 +75,21 @@ impl KeyStore for Keys {
 
     async fn destroy(&self, link: KeyLink) -> Result<bool, KeyError> {
         self.0.work(false, move |txn| destroy(txn, link)).await?
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<KeyRecord>, KeyError> {
+        let open = self.0.open()?;
+        let links = self.0.blocking({
+            let open = Arc::clone(&open);
+            move || due(&open, now, limit)
+        });
+        let records = links.await?.into_iter().map(|link| by_link(&open, link));
+        records.filter_map(|found| found.map(Lookup::found).transpose()).collect()
+    }
+
+    async fn last_term(&self, epoch: Epoch) -> Result<Option<Timestamp>, KeyError> {
+        let open = self.0.open()?;
+        Ok(self.0.blocking(move || last_term(&open, epoch)).await?)
     }
 
     async fn create_epoch(&self, record: EpochRecord) -> Result<Created<EpochRecord>, KeyError> {
@@ -141,6 +157,9 @@ pub(super) fn write(txn: &mut Txn<'_>, place: &Keyspace, key: Vec<u8>, row: &Key
         KeyRow::Live(live) => {
             for subject in &live.subjects {
                 txn.put(place, rows::subject_key(*subject, live.link), Vec::new());
+            }
+            if let Some(term) = live.term {
+                txn.put(place, rows::term_key(term, live.link), Vec::new());
             }
             live.link
         }
@@ -239,6 +258,9 @@ fn destroy(txn: &mut Txn<'_>, link: KeyLink) -> fjall::Result<Result<bool, KeyEr
         for subject in live.subjects {
             txn.remove(&place, rows::subject_key(subject, link));
         }
+        if let Some(term) = live.term {
+            txn.remove(&place, rows::term_key(term, link));
+        }
         txn.put(&place, key.to_vec(), KeyRow::Destroyed { link, carried: true }.encode());
     }
     for (_, state) in txn.open.session_epochs() {
@@ -309,4 +331,30 @@ fn by_subject(
         }
     }
     Ok(links.into_iter().collect())
+}
+
+fn due(open: &Open, now: Timestamp, limit: usize) -> fjall::Result<Vec<KeyLink>> {
+    let mut links = BTreeSet::new();
+    for (_, state) in open.session_epochs() {
+        for (_, place) in state.places() {
+            for row in place.prefix(rows::TERM_PREFIX).map(fjall::Guard::key) {
+                let Some((ends, link)) = rows::term_link(&row?) else { continue };
+                if ends > now || links.len() >= limit {
+                    break;
+                }
+                links.insert(link);
+            }
+        }
+    }
+    Ok(links.into_iter().collect())
+}
+
+fn last_term(open: &Open, epoch: Epoch) -> fjall::Result<Option<Timestamp>> {
+    let Some(state) = open.epoch_state(epoch, EpochKind::Sessions) else { return Ok(None) };
+    let mut last = None;
+    for (_, place) in state.places() {
+        let Some(row) = place.prefix(rows::TERM_PREFIX).next_back() else { continue };
+        last = last.max(rows::term_link(&row.key()?).map(|(ends, _)| ends));
+    }
+    Ok(last)
 }

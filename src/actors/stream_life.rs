@@ -1,0 +1,219 @@
+//! Orders about a stream that exists: its credentials, its settings, and what deleting it would take.
+
+use std::sync::Arc;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::{
+    Inventory, KnownStream, RegistryHandle, inventory_store,
+    order_error::OrderError,
+    policies::usable,
+    registry::ControlError,
+    stream_orders::{StreamOrderError, to_delete},
+    workshop::{RegistryWorkshop, document},
+};
+use crate::{
+    clock::Timestamp,
+    crypto::ClientSecret,
+    domain::{StoredCredential, StreamDefinition, StreamLimits, StreamName, Who},
+};
+
+/// A credential that was issued; its secret is told only here.
+pub struct IssuedCredential {
+    pub credential: StoredCredential,
+    pub client_secret: ClientSecret,
+}
+
+/// Which credentials a new one replaces, and how long they still serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// None: all there are.
+    pub client_id: Option<String>,
+    /// 0: they end at once.
+    pub overlap_s: u32,
+}
+
+/// What a change of a stream's settings says; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamPatch {
+    pub description: Option<String>,
+    pub tags: Option<Vec<String>>,
+    pub retention_days: Option<u32>,
+    pub enabled: Option<bool>,
+    pub limits: Option<StreamLimits>,
+    /// Id or name; `Some(None)` takes the policy away.
+    pub policy: Option<Option<String>>,
+}
+
+impl RegistryHandle {
+    /// Issues another credential of a stream, instead of those that `replaces` names.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub async fn issue_credential(
+        &self,
+        by: Who,
+        name: StreamName,
+        replaces: Option<Replacement>,
+    ) -> Result<IssuedCredential, ControlError> {
+        self.order(move |workshop, inventory| async move {
+            let known = known(&inventory, &name)?;
+            let now = workshop.clock.now();
+            let mut definition = living(known, now);
+            if let Some(replaces) = &replaces {
+                end(&mut definition, replaces, now)?;
+            }
+            let (credential, client_secret) = new_credential(now);
+            definition.credentials.push(credential.clone());
+            put(&workshop, known, &definition).await?;
+            tracing::info!(?by, stream = %name, client = credential.client_id, "credential issued");
+            Ok(IssuedCredential { credential, client_secret })
+        })
+        .await
+    }
+
+    /// Takes a credential away: its tokens and connections end.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub async fn revoke_credential(
+        &self,
+        by: Who,
+        name: StreamName,
+        client_id: String,
+    ) -> Result<(), ControlError> {
+        self.order(move |workshop, inventory| async move {
+            let known = known(&inventory, &name)?;
+            let mut definition = living(known, workshop.clock.now());
+            end(
+                &mut definition,
+                &Replacement { client_id: Some(client_id.clone()), overlap_s: 0 },
+                Timestamp(0),
+            )?;
+            put(&workshop, known, &definition).await?;
+            tracing::info!(?by, stream = %name, client = client_id, "credential revoked");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Changes a stream's settings, if its document still has `expected_version`, where one is given.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub async fn change_stream(
+        &self,
+        by: Who,
+        name: StreamName,
+        expected_version: Option<u64>,
+        patch: StreamPatch,
+    ) -> Result<Arc<KnownStream>, ControlError> {
+        let wanted = name.clone();
+        self.order(move |workshop, inventory| async move {
+            let known = known(&inventory, &name)?;
+            if expected_version.is_some_and(|version| version != known.version) {
+                return Err(OrderError::PreconditionFailed.into());
+            }
+            let mut definition = living(known, workshop.clock.now());
+            apply(&mut definition, patch, &inventory)?;
+            put(&workshop, known, &definition).await?;
+            tracing::info!(?by, stream = %name, enabled = definition.enabled, "stream changed");
+            Ok(())
+        })
+        .await?;
+        let inventory = self.inventory();
+        inventory.stream(&wanted).cloned().ok_or(ControlError::StreamUnknown)
+    }
+
+    /// The streams that deleting `name` would delete, dependents first.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub fn deletion_plan(
+        &self,
+        name: &StreamName,
+        recursive: bool,
+    ) -> Result<Vec<Arc<KnownStream>>, ControlError> {
+        let inventory = self.inventory();
+        let names = to_delete(&inventory, name, recursive)?;
+        Ok(names.iter().filter_map(|name| inventory.stream(name).cloned()).collect())
+    }
+}
+
+/// A credential that nobody has yet.
+pub(super) fn new_credential(now: Timestamp) -> (StoredCredential, ClientSecret) {
+    let client_secret = ClientSecret::generate();
+    let credential = StoredCredential {
+        client_id: format!("stream-{}", uuid::Uuid::new_v4().simple()),
+        secret_hash: STANDARD.encode(client_secret.hash()),
+        created: now,
+        expires: None,
+    };
+    (credential, client_secret)
+}
+
+fn known<'a>(inventory: &'a Inventory, name: &StreamName) -> Result<&'a Arc<KnownStream>, ControlError> {
+    inventory.stream(name).ok_or(ControlError::StreamUnknown)
+}
+
+/// The definition without credentials that have ended.
+fn living(known: &KnownStream, now: Timestamp) -> StreamDefinition {
+    let mut definition = known.definition.clone();
+    definition.credentials.retain(|credential| credential.expires.is_none_or(|end| now < end));
+    definition
+}
+
+fn end(definition: &mut StreamDefinition, replaces: &Replacement, now: Timestamp) -> Result<(), OrderError> {
+    let is_meant = |credential: &StoredCredential| {
+        replaces.client_id.as_ref().is_none_or(|client_id| credential.client_id == *client_id)
+    };
+    if replaces.client_id.is_some() && !definition.credentials.iter().any(is_meant) {
+        return Err(OrderError::CredentialUnknown);
+    }
+    if replaces.overlap_s == 0 {
+        definition.credentials.retain(|credential| !is_meant(credential));
+        return Ok(());
+    }
+    let end = now.plus_ms(i64::from(replaces.overlap_s) * 1000);
+    for credential in definition.credentials.iter_mut().filter(|credential| is_meant(credential)) {
+        credential.expires = Some(credential.expires.map_or(end, |already| already.min(end)));
+    }
+    Ok(())
+}
+
+fn apply(
+    definition: &mut StreamDefinition,
+    patch: StreamPatch,
+    inventory: &Inventory,
+) -> Result<(), ControlError> {
+    let StreamPatch { description, tags, retention_days, enabled, limits, policy } = patch;
+    let set = |place: &mut String, value: Option<String>| {
+        if let Some(value) = value {
+            *place = value;
+        }
+    };
+    set(&mut definition.description, description);
+    definition.tags = tags.unwrap_or(std::mem::take(&mut definition.tags));
+    definition.retention_days = retention_days.unwrap_or(definition.retention_days);
+    definition.enabled = enabled.unwrap_or(definition.enabled);
+    definition.limits = limits.unwrap_or(definition.limits);
+    if let Some(policy) = policy {
+        definition.policy = policy.map(|named| usable(inventory, &named)).transpose()?;
+    }
+    Ok(())
+}
+
+async fn put(
+    workshop: &RegistryWorkshop,
+    known: &KnownStream,
+    definition: &StreamDefinition,
+) -> Result<(), ControlError> {
+    definition.validate().map_err(StreamOrderError::from)?;
+    let name = definition.name.as_str();
+    workshop.store.put(inventory_store::STREAM, name, known.version, document(definition)).await?;
+    Ok(())
+}

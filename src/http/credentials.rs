@@ -1,0 +1,110 @@
+//! `/api/v1/streams/{name}/credentials`: issue, list and revoke a stream's credentials.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Path, Payload},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{ApiError, Doors, body::Body, gate::demand_stream};
+use crate::{
+    actors::Replacement,
+    clock::Timestamp,
+    domain::{Permission, StoredCredential},
+};
+
+/// What a new credential replaces. An empty body: nothing.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct CredentialRequest {
+    /// A client id, or `*` for all there are.
+    replaces: Option<String>,
+    /// Seconds the replaced ones still serve, 0 to 2,592,000.
+    overlap_s: u32,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CredentialAnswer<'a> {
+    client_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<&'a str>,
+    created: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct CredentialsAnswer<'a> {
+    credentials: Vec<CredentialAnswer<'a>>,
+}
+
+/// Issues a credential; its secret is told here and never again.
+pub(super) async fn issue(
+    request: HttpRequest,
+    payload: Payload,
+    name: Path<String>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
+    let (identity, known) = demand_stream(&request, &doors, Permission::CreateResources, &name).await?;
+    let body = Body::open(&request, payload, &doors, REQUEST_BYTES_MAX)?.whole().await?;
+    let wanted: CredentialRequest = match &body.bytes[..] {
+        [] => CredentialRequest::default(),
+        bytes => serde_json::from_slice(bytes)
+            .map_err(|_| ApiError::BodyInvalid("replaces and overlapS, or nothing".into()))?,
+    };
+    if wanted.overlap_s > OVERLAP_S_MAX || (wanted.overlap_s > 0 && wanted.replaces.is_none()) {
+        return Err(ApiError::BodyInvalid("overlapS: 0 to 2592000, with replaces".into()));
+    }
+    let replaces = wanted.replaces.map(|client_id| Replacement {
+        client_id: (client_id != "*").then_some(client_id),
+        overlap_s: wanted.overlap_s,
+    });
+    let issued =
+        doors.registry.issue_credential(identity.who(), known.definition.name.clone(), replaces).await?;
+    let secret = issued.client_secret.text();
+    Ok(HttpResponse::Created().json(answer(&issued.credential, Some(secret))))
+}
+
+/// The credentials of a stream, oldest first.
+pub(super) async fn list(
+    request: HttpRequest,
+    name: Path<String>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
+    let (_, known) = demand_stream(&request, &doors, Permission::ViewResources, &name).await?;
+    let now = doors.access.now();
+    let mut living: Vec<_> = known
+        .definition
+        .credentials
+        .iter()
+        .filter(|stored| stored.expires.is_none_or(|end| now < end))
+        .collect();
+    living.sort_by_key(|stored| stored.created);
+    let credentials = living.into_iter().map(|stored| answer(stored, None)).collect();
+    Ok(HttpResponse::Ok().json(CredentialsAnswer { credentials }))
+}
+
+/// Revokes a credential: its tokens and open connections end now.
+pub(super) async fn revoke(
+    request: HttpRequest,
+    path: Path<(String, String)>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
+    let (name, client_id) = path.into_inner();
+    let (identity, known) = demand_stream(&request, &doors, Permission::DeleteResources, &name).await?;
+    doors.registry.revoke_credential(identity.who(), known.definition.name.clone(), client_id).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn answer<'a>(stored: &'a StoredCredential, client_secret: Option<&'a str>) -> CredentialAnswer<'a> {
+    CredentialAnswer {
+        client_id: &stored.client_id,
+        client_secret,
+        created: stored.created,
+        expires: stored.expires,
+    }
+}
+
+const REQUEST_BYTES_MAX: usize = 4096;
+const OVERLAP_S_MAX: u32 = 30 * 24 * 60 * 60;
