@@ -1,7 +1,8 @@
 //! Who does what, one actor per file. ractor for what outlives a connection, actix for what dies with it.
 //!
 //! ```text
-//! root ─┬─ registry            contracts and streams; publishes the inventory
+//! root ─┬─ auditor             the audit log: nothing is changed without an entry
+//!       ├─ registry            contracts and streams; publishes the inventory
 //!       ├─ session_keys ── session_key        on demand, passivated when it has decided
 //!       ├─ streams ─────── stream ── consent_filter, one per derived stream
 //!       └─ janitor         retention, expiry, closing of epochs
@@ -12,6 +13,8 @@
 //! Nothing here knows HTTP. Mailboxes are unbounded in ractor: each file says what bounds its own.
 
 mod ask;
+mod auditor;
+mod auditor_handle;
 mod consent_filter;
 mod epoch_keys;
 mod inventory;
@@ -19,6 +22,7 @@ mod inventory_store;
 mod janitor;
 mod open_keys;
 mod projection;
+mod recent;
 mod registry;
 mod root;
 mod session_key;
@@ -28,6 +32,10 @@ mod stream_orders;
 mod streams;
 
 pub use self::{
+    auditor::AuditError,
+    auditor_handle::{
+        AuditPage, AuditorHandle, ConsistencyProof, InclusionProof, ReaderSeat, SignedCheckpoint,
+    },
     inventory::{Inventory, KnownContract, KnownSchema, KnownStream, PlanError, ReadingPlan},
     registry::{ControlError, NewContract, RegistryHandle},
     root::{Actors, RootArgs, start},

@@ -16,12 +16,13 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, Spawn
 use tokio::sync::watch;
 
 use super::{
-    Inventory, KnownContract, KnownStream,
+    AuditError, AuditorHandle, Inventory, KnownContract, KnownStream,
     ask::{AskError, ask, respond},
     inventory_store::{self, LoadError},
     stream_orders::{self, CreatedStream, NewStream, StreamOrderError},
 };
 use crate::{
+    audit::Action,
     clock::Clock,
     crypto::MasterKey,
     domain::{
@@ -81,6 +82,12 @@ impl From<RegistryError> for ControlError {
                 ControlError::Unavailable
             }
         }
+    }
+}
+
+impl From<AuditError> for ControlError {
+    fn from(_: AuditError) -> ControlError {
+        ControlError::Unavailable
     }
 }
 
@@ -270,11 +277,30 @@ impl std::fmt::Debug for RegistryMsg {
 pub(super) struct RegistryWorkshop {
     pub store: Arc<dyn Registry>,
     pub log: Arc<dyn EventLog>,
+    pub auditor: AuditorHandle,
     pub master: Arc<MasterKey>,
     pub meters: Arc<Meters>,
     pub clock: Clock,
     /// Source: `[streams] retention_days`.
     pub retention_days: u32,
+}
+
+impl RegistryWorkshop {
+    /// Makes a change that was checked, once its entry is durable. When the change then fails, an entry
+    /// says so.
+    pub(super) async fn audited<T>(
+        &self,
+        by: &Who,
+        action: Action,
+        change: impl Future<Output = Result<T, ControlError>>,
+    ) -> Result<T, ControlError> {
+        let entry = self.auditor.record(by.clone(), action).await?;
+        let changed = change.await;
+        if changed.is_err() {
+            self.auditor.not_done(entry).await;
+        }
+        changed
+    }
 }
 
 pub(super) struct RegistryArgs {
@@ -336,7 +362,7 @@ impl Actor for RegistryActor {
 impl RegistryState {
     async fn on_create_stream(&mut self, by: &Who, new: NewStream) -> Result<CreatedStream, ControlError> {
         let inventory = self.args.inventory.load_full();
-        let created = stream_orders::create(&self.args.workshop, &inventory, new).await?;
+        let created = stream_orders::create(&self.args.workshop, &inventory, by, new).await?;
         self.reload().await?;
         tracing::info!(?by, stream = %created.definition.name, "stream created");
         Ok(created)
@@ -351,7 +377,7 @@ impl RegistryState {
         let inventory = self.args.inventory.load_full();
         let streams = stream_orders::to_delete(&inventory, name, recursive)?;
         for stream in &streams {
-            stream_orders::delete(&self.args.workshop, stream).await?;
+            stream_orders::delete(&self.args.workshop, by, stream).await?;
             tracing::info!(?by, %stream, "stream deleted");
         }
         self.reload().await?;
@@ -394,7 +420,9 @@ impl RegistryState {
         if let Some(schema) = schema.filter(|_| is_new) {
             changes.push(create(inventory_store::SCHEMA, &schema.reference, document(&schema)));
         }
-        self.args.workshop.store.apply(changes).await?;
+        let action = Action::ContractCreated { contract: reference.clone() };
+        let store = Arc::clone(&self.args.workshop.store);
+        self.args.workshop.audited(by, action, async { Ok(store.apply(changes).await?) }).await?;
         self.reload().await?;
         tracing::info!(?by, contract = %reference, "contract created");
         self.contract(&reference)
@@ -413,8 +441,11 @@ impl RegistryState {
         let mut contract = Contract::clone(&known.contract);
         contract.state = contract.state.step(to)?;
         let body = document(&contract);
-        let store = &self.args.workshop.store;
-        store.put(inventory_store::CONTRACT, reference.as_str(), known.version, body).await?;
+        let [from, to_state] = [known.contract.state, to].map(|state| state.as_str().to_owned());
+        let action = Action::ContractStepped { contract: reference.clone(), from, to: to_state };
+        let put =
+            self.args.workshop.store.put(inventory_store::CONTRACT, reference.as_str(), known.version, body);
+        self.args.workshop.audited(by, action, async { Ok(put.await?) }).await?;
         self.reload().await?;
         tracing::info!(?by, contract = %reference, state = to.as_str(), "contract changed state");
         self.contract(reference)
@@ -436,8 +467,10 @@ impl RegistryState {
         if !masking.is_empty() {
             return Err(ControlError::ContractMasks(masking.join(", ")));
         }
-        let store = &self.args.workshop.store;
-        store.delete(inventory_store::CONTRACT, reference.as_str(), known.version).await?;
+        let action = Action::ContractDeleted { contract: reference.clone() };
+        let delete =
+            self.args.workshop.store.delete(inventory_store::CONTRACT, reference.as_str(), known.version);
+        self.args.workshop.audited(by, action, async { Ok(delete.await?) }).await?;
         self.reload().await?;
         tracing::info!(?by, contract = %reference, "contract deleted");
         Ok(())

@@ -1,6 +1,6 @@
 //! Root: spawns the actors that live as long as the node, and spawns them again when they fall.
 //!
-//! - **Owns** the four: registry, session_keys, streams, janitor.
+//! - **Owns** the five: auditor, registry, session_keys, streams, janitor.
 //! - **Born** by [`start`], from `server`, on the core runtime.
 //! - **Spoken to** by nobody; handles go past it.
 //! - **Fails** never by itself; if it ends all the same, the fatal switch stops the node.
@@ -17,7 +17,8 @@ use std::{
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 
 use super::{
-    RegistryHandle, SessionKeys,
+    AuditorHandle, RegistryHandle, SessionKeys,
+    auditor::AuditorActor,
     epoch_keys::EpochKeys,
     janitor::{JanitorActor, JanitorArgs},
     open_keys::OpenKeys,
@@ -28,7 +29,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::Config,
-    crypto::MasterKey,
+    crypto::{AuditKey, MasterKey},
     storage::Storage,
     telemetry::{FatalSwitch, Meters},
 };
@@ -38,6 +39,8 @@ pub struct RootArgs {
     pub config: Config,
     pub storage: Storage,
     pub master: Arc<MasterKey>,
+    /// Signs checkpoints of the audit log.
+    pub audit_key: Arc<AuditKey>,
     pub clock: Clock,
     pub meters: Arc<Meters>,
     pub fatal: FatalSwitch,
@@ -49,6 +52,7 @@ pub struct RootArgs {
 
 /// The running actors.
 pub struct Actors {
+    pub auditor: AuditorHandle,
     pub registry: RegistryHandle,
     pub keys: SessionKeys,
     root: ActorRef<RootMsg>,
@@ -59,6 +63,7 @@ impl Actors {
     /// Stops all actors and waits until they are gone.
     pub async fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
+        self.auditor.close().await;
         if self.root.stop_and_wait(None, Some(STOP_DEADLINE)).await.is_err() {
             tracing::warn!("actors did not stop in time");
         }
@@ -71,6 +76,8 @@ impl Actors {
 ///
 /// [`SpawnErr`]: the registry cannot be read.
 pub async fn start(args: RootArgs) -> Result<Actors, SpawnErr> {
+    let (log, key) = (Arc::clone(&args.storage.log), Arc::clone(&args.audit_key));
+    let auditor = AuditorHandle::new(log, key, args.clock.clone());
     let registry = RegistryHandle::default();
     let epochs = Arc::new(EpochKeys::new(Arc::clone(&args.storage.keys), Arc::clone(&args.master)));
     let keys = SessionKeys::new(Arc::new(KeyWorkshop {
@@ -80,7 +87,7 @@ pub async fn start(args: RootArgs) -> Result<Actors, SpawnErr> {
         clock: args.clock.clone(),
         rotate_after_ms: i64::try_from(args.config.keys.rotate_after_s * 1000).unwrap_or(i64::MAX),
     }));
-    let plan = Plan { args, registry: registry.clone(), keys: keys.clone() };
+    let plan = Plan { args, auditor: auditor.clone(), registry: registry.clone(), keys: keys.clone() };
     let fatal = plan.args.fatal.clone();
     let (root, ended) = Actor::spawn(None, RootActor, plan).await?;
     let stopping = Arc::new(AtomicBool::new(false));
@@ -91,11 +98,12 @@ pub async fn start(args: RootArgs) -> Result<Actors, SpawnErr> {
             fatal.trip("the root actor ended");
         }
     });
-    Ok(Actors { registry, keys, root, stopping })
+    Ok(Actors { auditor, registry, keys, root, stopping })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Child {
+    Auditor,
     Registry,
     SessionKeys,
     Streams,
@@ -109,6 +117,7 @@ enum RootMsg {
 
 struct Plan {
     args: RootArgs,
+    auditor: AuditorHandle,
     registry: RegistryHandle,
     keys: SessionKeys,
 }
@@ -128,7 +137,7 @@ impl Actor for RootActor {
 
     async fn pre_start(&self, me: ActorRef<RootMsg>, plan: Plan) -> Result<RootState, ActorProcessingErr> {
         let mut state = RootState { plan, children: Vec::new(), backoff: BACKOFF_MIN };
-        for child in [Child::Registry, Child::SessionKeys, Child::Streams, Child::Janitor] {
+        for child in [Child::Auditor, Child::Registry, Child::SessionKeys, Child::Streams, Child::Janitor] {
             state.spawn(&me, child).await?;
         }
         Ok(state)
@@ -177,6 +186,7 @@ impl RootState {
     async fn spawn(&mut self, me: &ActorRef<RootMsg>, child: Child) -> Result<(), SpawnErr> {
         let (plan, parent) = (&self.plan, me.get_cell());
         let id = match child {
+            Child::Auditor => AuditorActor::spawn(parent, &plan.auditor).await?.get_id(),
             Child::Registry => plan.registry.spawn(parent, plan.registry_workshop()).await?.get_id(),
             Child::SessionKeys => plan.keys.spawn(parent).await?.get_id(),
             Child::Streams => StreamsActor::spawn(parent, plan.streams_args()).await?.get_id(),
@@ -198,6 +208,7 @@ impl Plan {
         RegistryWorkshop {
             store: Arc::clone(&self.args.storage.registry),
             log: Arc::clone(&self.args.storage.log),
+            auditor: self.auditor.clone(),
             master: Arc::clone(&self.args.master),
             meters: Arc::clone(&self.args.meters),
             clock: self.args.clock.clone(),

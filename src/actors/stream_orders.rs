@@ -10,9 +10,10 @@ use super::{
     registry::{ControlError, RegistryWorkshop, document},
 };
 use crate::{
+    audit::Action,
     crypto::{ClientSecret, Masker, MasterKey},
     domain::{
-        ConsentRule, StreamName,
+        ConsentRule, StreamName, Who,
         consent::default_name,
         mask::MaskConfig,
         stream_definition::{DefinitionError, Derivation, StoredCredential, StreamDefinition},
@@ -101,6 +102,7 @@ impl From<AppendError> for ControlError {
 pub(super) async fn create(
     workshop: &RegistryWorkshop,
     inventory: &Inventory,
+    by: &Who,
     new: NewStream,
 ) -> Result<CreatedStream, ControlError> {
     let name = name_of(&new)?;
@@ -134,9 +136,13 @@ pub(super) async fn create(
     if workshop.store.get(inventory_store::STREAM, name.as_str()).await?.is_some() {
         return Err(StreamOrderError::Exists.into());
     }
-    workshop.log.delete(&name).await?;
-    workshop.log.create(&name).await?;
-    workshop.store.put(inventory_store::STREAM, name.as_str(), 0, document(&definition)).await?;
+    let make = async {
+        workshop.log.delete(&name).await?;
+        workshop.log.create(&name).await?;
+        let body = document(&definition);
+        Ok(workshop.store.put(inventory_store::STREAM, name.as_str(), 0, body).await?)
+    };
+    workshop.audited(by, created(&definition, &client_id), make).await?;
     Ok(CreatedStream { definition, client_id, client_secret })
 }
 
@@ -160,12 +166,32 @@ pub(super) fn to_delete(
     Ok(streams)
 }
 
-pub(super) async fn delete(workshop: &RegistryWorkshop, name: &StreamName) -> Result<(), ControlError> {
-    if let Some(stored) = workshop.store.get(inventory_store::STREAM, name.as_str()).await? {
-        workshop.store.delete(inventory_store::STREAM, name.as_str(), stored.version).await?;
+pub(super) async fn delete(
+    workshop: &RegistryWorkshop,
+    by: &Who,
+    name: &StreamName,
+) -> Result<(), ControlError> {
+    let remove = async {
+        if let Some(stored) = workshop.store.get(inventory_store::STREAM, name.as_str()).await? {
+            workshop.store.delete(inventory_store::STREAM, name.as_str(), stored.version).await?;
+        }
+        Ok(workshop.log.delete(name).await?)
+    };
+    workshop.audited(by, Action::StreamDeleted { stream: name.clone() }, remove).await
+}
+
+/// What the audit log says about a new stream.
+fn created(definition: &StreamDefinition, client: &str) -> Action {
+    let derived = definition.derived.as_ref();
+    let masks = derived.and_then(|derived| derived.masks.as_ref());
+    Action::StreamCreated {
+        stream: definition.name.clone(),
+        source: derived.map(|derived| derived.source.clone()),
+        purposes: derived.map(|derived| derived.rule.levels()).unwrap_or_default(),
+        cumulative: derived.is_some_and(|derived| matches!(derived.rule, ConsentRule::Cumulative(_))),
+        masked: masks.map(|masks| masks.patterns.clone()).unwrap_or_default(),
+        client: client.to_owned(),
     }
-    workshop.log.delete(name).await?;
-    Ok(())
 }
 
 fn name_of(new: &NewStream) -> Result<StreamName, StreamOrderError> {

@@ -164,6 +164,16 @@ impl Client {
         self.json(self.send(request).await?).await
     }
 
+    /// Gets `url`, made by [`Server::at`], and returns the bytes of the answer as they came.
+    ///
+    /// # Errors
+    ///
+    /// Every [`ClientError`].
+    pub async fn get(&self, url: reqwest::Url) -> Result<bytes::Bytes, ClientError> {
+        let request = self.authorized(self.http.get(url)).timeout(CALL_DEADLINE);
+        self.send(request).await?.bytes().await.map_err(|error| self.failed(error))
+    }
+
     /// Deletes `/api/v1/<segments>`, and what depends on it when `recursive`.
     ///
     /// # Errors

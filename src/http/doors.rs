@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Admission;
 use crate::{
-    actors::RegistryHandle,
+    actors::{AuditorHandle, RegistryHandle},
     config,
     gateway::{Access, Intake, Library},
     telemetry::{FatalSwitch, Meters},
@@ -17,6 +17,7 @@ pub struct Doors {
     pub intake: Intake,
     pub library: Library,
     pub registry: RegistryHandle,
+    pub auditor: AuditorHandle,
     pub meters: Arc<Meters>,
     pub admission: Admission,
     pub limits: Arc<config::Http>,

@@ -14,7 +14,10 @@ use super::{
     ingest::text,
     subscription::{Framing, Order, Subscription},
 };
-use crate::gateway::{AccessError, Start};
+use crate::{
+    actors::ReaderSeat,
+    gateway::{AccessError, Caller, Start},
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,13 +37,14 @@ pub(super) async fn web_socket(
     let place = doors.admission.reader()?;
     let name = caller.stream.definition.name.clone();
     let reader = doors.library.open(name, Start::Latest).await?;
+    let seat = doors.auditor.attached(&caller.client_id, &caller.stream).await?;
     let (response, session, messages) =
         actix_ws::handle(&request, payload).map_err(|_| ApiError::NotAWebSocket)?;
     let messages = messages
         .max_frame_size(INBOUND_BYTES_MAX)
         .aggregate_continuations()
         .max_continuation_size(INBOUND_BYTES_MAX);
-    let admits = move || doors.access.still_admits(&caller);
+    let admits = seated(seat, doors, caller);
     Subscription::start_web_socket(reader, session, messages, place, Box::new(admits));
     Ok(response)
 }
@@ -62,16 +66,25 @@ pub(super) async fn events(
     let start = start(query.from.as_deref(), resume)?;
     let place = doors.admission.reader()?;
     let reader = doors.library.open(caller.stream.definition.name.clone(), start).await?;
+    let seat = doors.auditor.attached(&caller.client_id, &caller.stream).await?;
     let framing = if lines { Framing::Lines } else { Framing::ServerSent };
     let order = Order { framing, limit: query.limit, follow: query.follow.unwrap_or(true) };
     let (sender, receiver) = mpsc::channel::<Result<Bytes, actix_web::Error>>(PAGES_WAITING);
-    let admits = move || doors.access.still_admits(&caller);
+    let admits = seated(seat, doors, caller);
     Subscription::start_body(reader, sender, order, place, Box::new(admits));
     let body = futures_util::stream::unfold(receiver, async |mut receiver| {
         receiver.recv().await.map(|page| (page, receiver))
     });
     let kind = if lines { "application/x-ndjson" } else { "text/event-stream" };
     Ok(HttpResponse::Ok().content_type(kind).insert_header((CACHE_CONTROL, "no-store")).streaming(body))
+}
+
+/// Asks whether the caller is still let in; the reader's seat goes with the question when the reader ends.
+fn seated(seat: ReaderSeat, doors: Data<Doors>, caller: Caller) -> impl Fn() -> bool {
+    move || {
+        let _seat = &seat;
+        doors.access.still_admits(&caller)
+    }
 }
 
 fn start(from: Option<&str>, resume: Option<&str>) -> Result<Start, ApiError> {

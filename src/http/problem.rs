@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::batch::Verdicts;
 use crate::{
-    actors::{ControlError, PlanError, StreamOrderError},
+    actors::{AuditError, ControlError, PlanError, StreamOrderError},
     event::container::ContainerError,
     gateway::{AccessError, ReadError, Refusal},
     storage::{AppendError, LogError},
@@ -69,6 +69,8 @@ pub enum ApiError {
     NotAWebSocket,
     #[error(transparent)]
     Control(#[from] ControlError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     #[error("no such route")]
     RouteUnknown,
     #[error("this route does not take this method")]
@@ -116,6 +118,8 @@ impl ApiError {
             Self::Parameter(_) => ("parameter_invalid", 400, None),
             Self::NotAWebSocket => ("not_a_web_socket", 400, None),
             Self::Control(error) => control_row(error),
+            Self::Audit(AuditError::Unavailable) => ("audit_unavailable", 503, Some(2)),
+            Self::Audit(AuditError::OutOfRange) => ("audit_out_of_range", 404, None),
             Self::RouteUnknown => ("route_unknown", 404, None),
             Self::MethodUnknown => ("method_unknown", 405, None),
         }
@@ -180,6 +184,8 @@ fn control_row(error: &ControlError) -> Row {
 /// Every code, as `docs/errors/` has pages for them.
 pub const CODES: &[&str] = &[
     "admin_token_missing",
+    "audit_out_of_range",
+    "audit_unavailable",
     "avro_invalid",
     "avro_too_deep",
     "avro_trailing_bytes",

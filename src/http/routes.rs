@@ -5,7 +5,7 @@ use actix_web::{
     web::{self, ServiceConfig, get, post},
 };
 
-use super::{ApiError, batch, contracts, egress, health, ingest, streams, token};
+use super::{ApiError, audit, batch, contracts, egress, health, ingest, streams, token};
 
 /// Adds all routes to an app whose data holds the doors.
 pub fn routes(app: &mut ServiceConfig) {
@@ -44,6 +44,11 @@ pub fn routes(app: &mut ServiceConfig) {
         .service(
             at("/api/v1/contracts/{handle}/{name}/{version}/archive").route(post().to(contracts::archive)),
         )
+        .service(at("/api/v1/audit/entries").route(get().to(audit::entries)))
+        .service(at("/api/v1/audit/checkpoint").route(get().to(audit::checkpoint)))
+        .service(at("/api/v1/audit/proof/{index}").route(get().to(audit::proof)))
+        .service(at("/api/v1/audit/consistency").route(get().to(audit::consistency)))
+        .service(at("/api/v1/audit/exposure").route(get().to(audit::exposure)))
         .default_service(web::to(unknown));
 }
 
