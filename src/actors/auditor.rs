@@ -235,20 +235,15 @@ impl AuditorState {
             return;
         }
         let waiting = std::mem::take(&mut self.waiting);
-        match tokio::time::timeout(APPEND_PATIENCE, self.append(&waiting)).await {
-            Ok(Ok(first)) => {
+        let appended = tokio::time::timeout(APPEND_PATIENCE, self.append(&waiting)).await;
+        let late = |_| "no answer in time".to_owned();
+        match appended.map_err(late).and_then(|appended| appended.map_err(|error| error.to_string())) {
+            Ok(first) => {
                 for (index, waiting) in (first..).zip(waiting) {
                     self.answer(index, waiting);
                 }
             }
-            outcome => {
-                let error = outcome.map_or_else(
-                    |_| "no answer".to_owned(),
-                    |error| match error {
-                        Ok(_) => String::new(),
-                        Err(error) => error.to_string(),
-                    },
-                );
+            Err(error) => {
                 tracing::error!(%error, "the audit log takes no entries");
                 for mut waiting in waiting {
                     match waiting.reply.take() {

@@ -13,6 +13,7 @@
 //! Nothing here knows HTTP. Mailboxes are unbounded in ractor: each file says what bounds its own.
 
 mod ask;
+mod audited;
 mod auditor;
 mod auditor_handle;
 mod consent_filter;

@@ -16,8 +16,9 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, Spawn
 use tokio::sync::watch;
 
 use super::{
-    AuditError, AuditorHandle, Inventory, KnownContract, KnownStream,
+    AuditorHandle, Inventory, KnownContract, KnownStream,
     ask::{AskError, ask, respond},
+    audited::{change, stepped},
     inventory_store::{self, LoadError},
     stream_orders::{self, CreatedStream, NewStream, StreamOrderError},
 };
@@ -30,7 +31,7 @@ use crate::{
         StreamName, Who, mask::MaskConfig,
     },
     event::{ContractError, EventPlan, SchemaError, SchemaPlan},
-    storage::{Change, EventLog, Registry, RegistryError},
+    storage::{EventLog, Registry, RegistryError},
     telemetry::Meters,
 };
 
@@ -82,12 +83,6 @@ impl From<RegistryError> for ControlError {
                 ControlError::Unavailable
             }
         }
-    }
-}
-
-impl From<AuditError> for ControlError {
-    fn from(_: AuditError) -> ControlError {
-        ControlError::Unavailable
     }
 }
 
@@ -285,24 +280,6 @@ pub(super) struct RegistryWorkshop {
     pub retention_days: u32,
 }
 
-impl RegistryWorkshop {
-    /// Makes a change that was checked, once its entry is durable. When the change then fails, an entry
-    /// says so.
-    pub(super) async fn audited<T>(
-        &self,
-        by: &Who,
-        action: Action,
-        change: impl Future<Output = Result<T, ControlError>>,
-    ) -> Result<T, ControlError> {
-        let entry = self.auditor.record(by.clone(), action).await?;
-        let changed = change.await;
-        if changed.is_err() {
-            self.auditor.not_done(entry).await;
-        }
-        changed
-    }
-}
-
 pub(super) struct RegistryArgs {
     workshop: RegistryWorkshop,
     inventory: Arc<ArcSwap<Inventory>>,
@@ -410,19 +387,12 @@ impl RegistryState {
         };
         contract.state = ContractState::Draft;
         EventPlan::compile(plan, Arc::new(contract.clone()), &[])?;
-        let create = |kind: &str, name: &ContractRef, body| Change {
-            kind: kind.to_owned(),
-            name: name.as_str().to_owned(),
-            expected_version: 0,
-            body: Some(body),
-        };
-        let mut changes = vec![create(inventory_store::CONTRACT, &reference, document(&contract))];
-        if let Some(schema) = schema.filter(|_| is_new) {
-            changes.push(create(inventory_store::SCHEMA, &schema.reference, document(&schema)));
-        }
         let action = Action::ContractCreated { contract: reference.clone() };
-        let store = Arc::clone(&self.args.workshop.store);
-        self.args.workshop.audited(by, action, async { Ok(store.apply(changes).await?) }).await?;
+        let mut changes = vec![change(inventory_store::CONTRACT, &reference, 0, Some(document(&contract)))];
+        if let Some(schema) = schema.filter(|_| is_new) {
+            changes.push(change(inventory_store::SCHEMA, &schema.reference, 0, Some(document(&schema))));
+        }
+        self.args.workshop.apply(by, action, changes).await?;
         self.reload().await?;
         tracing::info!(?by, contract = %reference, "contract created");
         self.contract(&reference)
@@ -440,12 +410,9 @@ impl RegistryState {
         }
         let mut contract = Contract::clone(&known.contract);
         contract.state = contract.state.step(to)?;
-        let body = document(&contract);
-        let [from, to_state] = [known.contract.state, to].map(|state| state.as_str().to_owned());
-        let action = Action::ContractStepped { contract: reference.clone(), from, to: to_state };
-        let put =
-            self.args.workshop.store.put(inventory_store::CONTRACT, reference.as_str(), known.version, body);
-        self.args.workshop.audited(by, action, async { Ok(put.await?) }).await?;
+        let action = stepped(reference, known.contract.state, to);
+        let change = change(inventory_store::CONTRACT, reference, known.version, Some(document(&contract)));
+        self.args.workshop.apply(by, action, vec![change]).await?;
         self.reload().await?;
         tracing::info!(?by, contract = %reference, state = to.as_str(), "contract changed state");
         self.contract(reference)
@@ -468,9 +435,8 @@ impl RegistryState {
             return Err(ControlError::ContractMasks(masking.join(", ")));
         }
         let action = Action::ContractDeleted { contract: reference.clone() };
-        let delete =
-            self.args.workshop.store.delete(inventory_store::CONTRACT, reference.as_str(), known.version);
-        self.args.workshop.audited(by, action, async { Ok(delete.await?) }).await?;
+        let change = change(inventory_store::CONTRACT, reference, known.version, None);
+        self.args.workshop.apply(by, action, vec![change]).await?;
         self.reload().await?;
         tracing::info!(?by, contract = %reference, "contract deleted");
         Ok(())

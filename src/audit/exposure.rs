@@ -114,8 +114,17 @@ impl Exposures {
         }
     }
 
-    /// What the registry has now is what counts: an order that failed after its entry exposed nothing.
+    /// What the registry has now is what counts: an order that failed after its entry made nothing, and
+    /// ended nothing.
     pub fn settle(&mut self, clients: &BTreeMap<StreamName, Vec<String>>, now: Timestamp) {
+        for (stream, present) in clients {
+            let last = self.exposures.iter_mut().rfind(|exposure| exposure.stream == *stream);
+            let Some(exposure) = last.filter(|exposure| exposure.until.is_some()) else { continue };
+            let ended = exposure.until.take();
+            for access in exposure.accesses.iter_mut().filter(|access| present.contains(&access.client)) {
+                access.until = access.until.filter(|until| Some(*until) != ended);
+            }
+        }
         self.exposures.retain(|exposure| exposure.until.is_some() || clients.contains_key(&exposure.stream));
         for exposure in self.exposures.iter_mut().filter(|exposure| exposure.until.is_none()) {
             let present = &clients[&exposure.stream];
@@ -141,5 +150,90 @@ impl Access {
     #[must_use]
     pub fn new(client: &str, since: Timestamp) -> Access {
         Access { client: client.to_owned(), since, until: None, first_attached: None, last_attached: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(at: i64, who: Who, action: Action) -> Entry {
+        Entry { index: 0, at: Timestamp(at), who, action, project: None }
+    }
+
+    fn created(at: i64, name: &str, purposes: &[i32], cumulative: bool) -> Entry {
+        let action = Action::StreamCreated {
+            stream: name.parse().unwrap(),
+            source: Some("clicks".parse().unwrap()),
+            purposes: purposes.to_vec(),
+            cumulative,
+            masked: BTreeMap::new(),
+            client: format!("{name}-client"),
+        };
+        entry(at, Who::operator(), action)
+    }
+
+    fn question() -> ExposureQuestion {
+        let (contract, field) = ("acme/click/1.0.0".parse().unwrap(), "mail".parse().unwrap());
+        ExposureQuestion { contract, field, level: 2 }
+    }
+
+    fn present(names: &[&str]) -> BTreeMap<StreamName, Vec<String>> {
+        names.iter().map(|name| (name.parse().unwrap(), vec![format!("{name}-client")])).collect()
+    }
+
+    fn after(entries: &[Entry], names: &[&str]) -> Vec<Exposure> {
+        let mut found = Exposures::default();
+        entries.iter().for_each(|entry| found.take(&question(), entry));
+        found.settle(&present(names), Timestamp(99));
+        found.exposures
+    }
+
+    #[test]
+    fn streams_whose_purposes_open_the_field_expose_it_from_their_making_to_their_end() {
+        let stream: StreamName = "two".parse().unwrap();
+        let deleted = entry(7, Who::operator(), Action::StreamDeleted { stream });
+        let log = [
+            created(1, "one", &[1], false),
+            created(2, "two", &[2, 5], false),
+            created(3, "up-to-three", &[3], true),
+            created(4, "up-to-one", &[1], true),
+            deleted,
+            created(8, "two", &[2], false),
+        ];
+        let found = after(&log, &["one", "two", "up-to-three", "up-to-one"]);
+        let lives: Vec<_> =
+            found.iter().map(|e| (e.stream.as_str(), e.since.0, e.until.map(|t| t.0))).collect();
+        assert_eq!(lives, [("two", 2, Some(7)), ("up-to-three", 3, None), ("two", 8, None)]);
+        assert_eq!(found[0].accesses[0].until, Some(Timestamp(7)));
+        assert_eq!(found[2].accesses[0].until, None);
+    }
+
+    #[test]
+    fn an_order_that_failed_after_its_entry_exposed_nothing_and_ended_nothing() {
+        assert_eq!(after(&[created(1, "two", &[2], false)], &[]), []);
+        let deleted = Action::StreamDeleted { stream: "two".parse().unwrap() };
+        let found = after(&[created(1, "two", &[2], false), entry(5, Who::Node, deleted)], &["two"]);
+        assert_eq!((found[0].until, found[0].accesses[0].until), (None, None));
+    }
+
+    #[test]
+    fn readings_and_revocations_belong_to_their_credential() {
+        let stream: StreamName = "two".parse().unwrap();
+        let client = Who::Client { id: "two-client".into(), stream: stream.clone() };
+        let attached = Action::ReaderAttached { stream: stream.clone(), purposes: vec![2] };
+        let revoked = Action::CredentialRevoked { stream: stream.clone(), client: "second".into() };
+        let issued = Action::CredentialIssued { stream, purposes: vec![2], client: "second".into() };
+        let log = [
+            created(1, "two", &[2], false),
+            entry(2, Who::operator(), issued),
+            entry(3, client.clone(), attached.clone()),
+            entry(4, client, attached),
+            entry(5, Who::operator(), revoked),
+        ];
+        let found = after(&log, &["two"]);
+        let [first, second] = &found[0].accesses[..] else { panic!("{found:?}") };
+        assert_eq!((first.first_attached, first.last_attached), (Some(Timestamp(3)), Some(Timestamp(4))));
+        assert_eq!((second.until, second.first_attached), (Some(Timestamp(5)), None));
     }
 }
