@@ -33,6 +33,12 @@ impl StreamName {
         StreamName(AUDIT_LOG.into())
     }
 
+    /// Whether it is a name of Sluice's own, as the audit log's.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        self.0.starts_with('_')
+    }
+
     /// A name as storage has it: one that was given, or the audit log's.
     ///
     /// # Errors

@@ -307,7 +307,7 @@ async fn without_its_log_nothing_is_changed_granted_or_read_and_events_are_taken
         assert_eq!(node.token_request(&form, &[]).await.status, 200, "an entry of this hour covers it");
         let refused = node.token_request(&fresh, &[]).await;
         assert_eq!((refused.status, &refused.json()["error"]), (503, &json!("temporarily_unavailable")));
-        let reader = clicks.read_as("from=earliest&follow=false", &[]).await;
+        let reader = clicks.read_as("?from=earliest&follow=false", &[]).await;
         assert_eq!((reader.status, reader.code().as_str()), (503, "audit_unavailable"));
         clicks.accept(&planted(&node.canary, &[1])).await;
     }

@@ -150,3 +150,14 @@ fn an_altered_list_of_hashes_is_found_too() {
         hashes[at] ^= 1;
     }
 }
+
+/// A measurement: `cargo test --lib -- --ignored --nocapture a_hundred_thousand`.
+#[test]
+#[ignore = "prints how long verification takes"]
+fn a_hundred_thousand_entries_are_verified() {
+    let log = Log::new(100_000, 0);
+    let (entries, hashes) = (log.entries(), log.hashes());
+    let begun = std::time::Instant::now();
+    assert!(verify_log(&entries, Some(&hashes), &[log.checkpoint(100_000)]).is_ok());
+    eprintln!("100,000 entries verified in {:?}", begun.elapsed());
+}

@@ -82,11 +82,20 @@ impl Open {
     /// Bytes that may still be written. A table written out needs its space before the journal gives its
     /// own back, so what is in memory is set aside as well as the reserve.
     pub(super) fn room_bytes(&self) -> u64 {
-        if self.options.reserve_bytes == 0 {
+        self.room_beside(self.options.reserve_bytes)
+    }
+
+    /// As `room_bytes`, with half of the reserve: for the little that must be written to free space.
+    pub(super) fn room_with_reserve_bytes(&self) -> u64 {
+        self.room_beside(self.options.reserve_bytes / 2)
+    }
+
+    fn room_beside(&self, reserve_bytes: u64) -> u64 {
+        if reserve_bytes == 0 {
             return u64::MAX;
         }
         let held = self.db.write_buffer_size().min(4 * self.options.memtables_bytes);
-        let aside = self.options.reserve_bytes.saturating_add(held);
+        let aside = reserve_bytes.saturating_add(held);
         self.free_bytes().map_or(u64::MAX, |free| free.saturating_sub(aside))
     }
 }
