@@ -362,7 +362,7 @@ fn table(entries: &[Value]) -> Table {
         let plain = |value: Option<Value>| text_at(&value.unwrap_or_default(), "");
         let details = rest.as_object().into_iter().flatten();
         let details: Vec<_> = details
-            .filter(|(_, value)| !value.is_null())
+            .filter(|(_, value)| !matches!(text_at(value, "").as_str(), "" | "false" | "{}"))
             .map(|(name, value)| format!("{name}={}", text_at(value, "")))
             .collect();
         vec![
