@@ -4,7 +4,8 @@
 //! domain, clock      the words of the field, pure
 //! event   crypto     bytes <-> event by compiled plans; keys, sealing, tokens
 //! storage            log, keys, registry, leases; bytes in, bytes out
-//! actors             who decides: session keys, streams, consent filters, registry, janitor
+//! audit              entries, the Merkle tree over them, checkpoints, verification
+//! actors             who decides: session keys, streams, consent filters, registry, auditor, janitor
 //! gateway            the doors that http may call
 //! http               connections, routes, answers
 //! server   cli       a node put together; the command line, a client of the API
@@ -20,6 +21,7 @@
 //! `docs/ARCHITECTURE.md` walks the same way in more words.
 
 pub mod actors;
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;

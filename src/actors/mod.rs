@@ -1,7 +1,8 @@
 //! Who does what, one actor per file. ractor for what outlives a connection, actix for what dies with it.
 //!
 //! ```text
-//! root ─┬─ registry            contracts and streams; publishes the inventory
+//! root ─┬─ auditor             the audit log: nothing is changed without an entry
+//!       ├─ registry            contracts and streams; publishes the inventory
 //!       ├─ session_keys ── session_key        on demand, passivated when it has decided
 //!       ├─ streams ─────── stream ── consent_filter, one per derived stream
 //!       ├─ bookkeeper      writes down what streams used
@@ -13,6 +14,9 @@
 //! Nothing here knows HTTP. Mailboxes are unbounded in ractor: each file says what bounds its own.
 
 mod ask;
+mod audited;
+mod auditor;
+mod auditor_handle;
 mod bookkeeper;
 mod consent_filter;
 mod epoch_keys;
@@ -28,6 +32,7 @@ mod principal_orders;
 mod project_orders;
 mod projection;
 mod purposes;
+mod recent;
 mod registry;
 mod root;
 mod session_key;
@@ -39,6 +44,10 @@ mod streams;
 mod workshop;
 
 pub use self::{
+    auditor::AuditError,
+    auditor_handle::{
+        AuditPage, AuditorHandle, ConsistencyProof, InclusionProof, ReaderSeat, SignedCheckpoint,
+    },
     bookkeeper::{UsageError, UsageHandle, UsageWindows},
     inventory::{
         Inventory, KnownContract, KnownGrant, KnownPrincipal, KnownProject, KnownSchema, KnownStream,

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use super::{
     Inventory, KnownContract, KnownStream,
     ask::{AskError, ask, respond},
+    audited::{change, stepped},
     inventory_store::{self, LoadError},
     order_error::OrderError,
     principal_orders::{PrincipalOrder, PrincipalOrderError},
@@ -25,12 +26,13 @@ use super::{
     workshop::{Answer, Order, RegistryWorkshop, document},
 };
 use crate::{
+    audit::Action,
     domain::{
         Contract, ContractDocumentError, ContractRef, ContractState, Schema, SchemaDocumentError, StateError,
         StreamName, Who,
     },
     event::{ContractError, EventPlan, SchemaError, SchemaPlan},
-    storage::{Change, RegistryError},
+    storage::RegistryError,
 };
 
 /// Why a change of contracts or streams was not made. Nothing was changed.
@@ -354,7 +356,7 @@ impl Actor for RegistryActor {
 impl RegistryState {
     async fn on_create_stream(&mut self, by: &Who, new: NewStream) -> Result<CreatedStream, ControlError> {
         let inventory = self.args.inventory.load_full();
-        let created = stream_orders::create(&self.args.workshop, &inventory, new).await?;
+        let created = stream_orders::create(&self.args.workshop, &inventory, by, new).await?;
         self.reload().await?;
         tracing::info!(?by, stream = %created.definition.name, "stream created");
         Ok(created)
@@ -369,7 +371,7 @@ impl RegistryState {
         let inventory = self.args.inventory.load_full();
         let streams = stream_orders::to_delete(&inventory, name, recursive)?;
         for stream in &streams {
-            stream_orders::delete(&self.args.workshop, stream).await?;
+            stream_orders::delete(&self.args.workshop, by, stream).await?;
             tracing::info!(?by, %stream, "stream deleted");
         }
         self.reload().await?;
@@ -403,17 +405,12 @@ impl RegistryState {
         };
         contract.state = ContractState::Draft;
         EventPlan::compile(plan, Arc::new(contract.clone()), &[])?;
-        let create = |kind: &str, name: &ContractRef, body| Change {
-            kind: kind.to_owned(),
-            name: name.as_str().to_owned(),
-            expected_version: 0,
-            body: Some(body),
-        };
-        let mut changes = vec![create(inventory_store::CONTRACT, &reference, document(&contract))];
+        let action = Action::ContractCreated { contract: reference.clone() };
+        let mut changes = vec![change(inventory_store::CONTRACT, &reference, 0, Some(document(&contract)))];
         if let Some(schema) = schema.filter(|_| is_new) {
-            changes.push(create(inventory_store::SCHEMA, &schema.reference, document(&schema)));
+            changes.push(change(inventory_store::SCHEMA, &schema.reference, 0, Some(document(&schema))));
         }
-        self.args.workshop.store.apply(changes).await?;
+        self.args.workshop.apply(by, action, changes).await?;
         self.reload().await?;
         tracing::info!(?by, contract = %reference, "contract created");
         self.contract(&reference)
@@ -431,9 +428,9 @@ impl RegistryState {
         }
         let mut contract = Contract::clone(&known.contract);
         contract.state = contract.state.step(to)?;
-        let body = document(&contract);
-        let store = &self.args.workshop.store;
-        store.put(inventory_store::CONTRACT, reference.as_str(), known.version, body).await?;
+        let action = stepped(reference, known.contract.state, to);
+        let change = change(inventory_store::CONTRACT, reference, known.version, Some(document(&contract)));
+        self.args.workshop.apply(by, action, vec![change]).await?;
         self.reload().await?;
         tracing::info!(?by, contract = %reference, state = to.as_str(), "contract changed state");
         self.contract(reference)
@@ -455,8 +452,9 @@ impl RegistryState {
         if !masking.is_empty() {
             return Err(ControlError::ContractMasks(masking.join(", ")));
         }
-        let store = &self.args.workshop.store;
-        store.delete(inventory_store::CONTRACT, reference.as_str(), known.version).await?;
+        let action = Action::ContractDeleted { contract: reference.clone() };
+        let change = change(inventory_store::CONTRACT, reference, known.version, None);
+        self.args.workshop.apply(by, action, vec![change]).await?;
         self.reload().await?;
         tracing::info!(?by, contract = %reference, "contract deleted");
         Ok(())

@@ -1,6 +1,6 @@
 //! Root: spawns the actors that live as long as the node, and spawns them again when they fall.
 //!
-//! - **Owns** the five: registry, session_keys, bookkeeper, streams, janitor.
+//! - **Owns** the six: auditor, registry, session_keys, bookkeeper, streams, janitor.
 //! - **Born** by [`start`], from `server`, on the core runtime.
 //! - **Spoken to** by nobody; handles go past it.
 //! - **Fails** never by itself; if it ends all the same, the fatal switch stops the node.
@@ -17,7 +17,8 @@ use std::{
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 
 use super::{
-    RegistryHandle, SessionKeys,
+    AuditorHandle, RegistryHandle, SessionKeys,
+    auditor::AuditorActor,
     bookkeeper::{BookkeeperArgs, UsageHandle},
     epoch_keys::EpochKeys,
     janitor::{JanitorActor, JanitorArgs},
@@ -29,7 +30,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::Config,
-    crypto::MasterKey,
+    crypto::{AuditKey, MasterKey},
     storage::Storage,
     telemetry::{FatalSwitch, Meters},
 };
@@ -39,6 +40,8 @@ pub struct RootArgs {
     pub config: Config,
     pub storage: Storage,
     pub master: Arc<MasterKey>,
+    /// Signs checkpoints of the audit log.
+    pub audit_key: Arc<AuditKey>,
     pub clock: Clock,
     pub meters: Arc<Meters>,
     pub fatal: FatalSwitch,
@@ -50,6 +53,7 @@ pub struct RootArgs {
 
 /// The running actors.
 pub struct Actors {
+    pub auditor: AuditorHandle,
     pub registry: RegistryHandle,
     pub keys: SessionKeys,
     pub usage: UsageHandle,
@@ -62,6 +66,7 @@ impl Actors {
     pub async fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         self.usage.flush().await;
+        self.auditor.close().await;
         if self.root.stop_and_wait(None, Some(STOP_DEADLINE)).await.is_err() {
             tracing::warn!("actors did not stop in time");
         }
@@ -74,6 +79,8 @@ impl Actors {
 ///
 /// [`SpawnErr`]: the registry cannot be read.
 pub async fn start(args: RootArgs) -> Result<Actors, SpawnErr> {
+    let (log, key) = (Arc::clone(&args.storage.log), Arc::clone(&args.audit_key));
+    let auditor = AuditorHandle::new(log, key, args.clock.clone());
     let registry = RegistryHandle::default();
     let epochs = Arc::new(EpochKeys::new(Arc::clone(&args.storage.keys), Arc::clone(&args.master)));
     let keys = SessionKeys::new(Arc::new(KeyWorkshop {
@@ -91,7 +98,13 @@ pub async fn start(args: RootArgs) -> Result<Actors, SpawnErr> {
         every: Duration::from_secs(args.config.streams.usage_every_s),
         keep_days: args.config.streams.usage_days,
     });
-    let plan = Plan { args, registry: registry.clone(), keys: keys.clone(), usage: usage.clone() };
+    let plan = Plan {
+        args,
+        auditor: auditor.clone(),
+        registry: registry.clone(),
+        keys: keys.clone(),
+        usage: usage.clone(),
+    };
     let fatal = plan.args.fatal.clone();
     let (root, ended) = Actor::spawn(None, RootActor, plan).await?;
     let stopping = Arc::new(AtomicBool::new(false));
@@ -102,11 +115,12 @@ pub async fn start(args: RootArgs) -> Result<Actors, SpawnErr> {
             fatal.trip("the root actor ended");
         }
     });
-    Ok(Actors { registry, keys, usage, root, stopping })
+    Ok(Actors { auditor, registry, keys, usage, root, stopping })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Child {
+    Auditor,
     Registry,
     SessionKeys,
     Bookkeeper,
@@ -121,6 +135,7 @@ enum RootMsg {
 
 struct Plan {
     args: RootArgs,
+    auditor: AuditorHandle,
     registry: RegistryHandle,
     keys: SessionKeys,
     usage: UsageHandle,
@@ -141,8 +156,14 @@ impl Actor for RootActor {
 
     async fn pre_start(&self, me: ActorRef<RootMsg>, plan: Plan) -> Result<RootState, ActorProcessingErr> {
         let mut state = RootState { plan, children: Vec::new(), backoff: BACKOFF_MIN };
-        for child in [Child::Registry, Child::SessionKeys, Child::Bookkeeper, Child::Streams, Child::Janitor]
-        {
+        for child in [
+            Child::Auditor,
+            Child::Registry,
+            Child::SessionKeys,
+            Child::Bookkeeper,
+            Child::Streams,
+            Child::Janitor,
+        ] {
             state.spawn(&me, child).await?;
         }
         Ok(state)
@@ -191,6 +212,7 @@ impl RootState {
     async fn spawn(&mut self, me: &ActorRef<RootMsg>, child: Child) -> Result<(), SpawnErr> {
         let (plan, parent) = (&self.plan, me.get_cell());
         let id = match child {
+            Child::Auditor => AuditorActor::spawn(parent, &plan.auditor).await?.get_id(),
             Child::Registry => plan.registry.spawn(parent, plan.registry_workshop()).await?.get_id(),
             Child::SessionKeys => plan.keys.spawn(parent).await?.get_id(),
             Child::Bookkeeper => plan.usage.spawn(parent).await?.get_id(),
@@ -213,6 +235,7 @@ impl Plan {
         RegistryWorkshop {
             store: Arc::clone(&self.args.storage.registry),
             log: Arc::clone(&self.args.storage.log),
+            auditor: self.auditor.clone(),
             master: Arc::clone(&self.args.master),
             meters: Arc::clone(&self.args.meters),
             clock: self.args.clock.clone(),

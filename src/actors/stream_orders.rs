@@ -16,9 +16,10 @@ use super::{
     workshop::{RegistryWorkshop, document},
 };
 use crate::{
+    audit::Action,
     crypto::{ClientSecret, Masker, MasterKey},
     domain::{
-        ConsentRule, ProjectName, StreamLimits, StreamName,
+        ConsentRule, ProjectName, StreamLimits, StreamName, Who,
         consent::default_name,
         mask::MaskConfig,
         stream_definition::{DefinitionError, Derivation, StreamDefinition},
@@ -113,6 +114,7 @@ impl From<AppendError> for ControlError {
 pub(super) async fn create(
     workshop: &RegistryWorkshop,
     inventory: &Inventory,
+    by: &Who,
     new: NewStream,
 ) -> Result<CreatedStream, ControlError> {
     let name = name_of(&new)?;
@@ -149,9 +151,13 @@ pub(super) async fn create(
     if workshop.store.get(inventory_store::STREAM, name.as_str()).await?.is_some() {
         return Err(StreamOrderError::Exists.into());
     }
-    workshop.log.delete(&name).await?;
-    workshop.log.create(&name).await?;
-    workshop.store.put(inventory_store::STREAM, name.as_str(), 0, document(&definition)).await?;
+    let make = async {
+        workshop.log.delete(&name).await?;
+        workshop.log.create(&name).await?;
+        let body = document(&definition);
+        Ok(workshop.store.put(inventory_store::STREAM, name.as_str(), 0, body).await?)
+    };
+    workshop.audited(by, created(&definition, &client_id), make).await?;
     Ok(CreatedStream { definition, client_id, client_secret })
 }
 
@@ -175,7 +181,16 @@ pub(super) fn to_delete(
     Ok(streams)
 }
 
-pub(super) async fn delete(workshop: &RegistryWorkshop, name: &StreamName) -> Result<(), ControlError> {
+pub(super) async fn delete(
+    workshop: &RegistryWorkshop,
+    by: &Who,
+    name: &StreamName,
+) -> Result<(), ControlError> {
+    let action = Action::StreamDeleted { stream: name.clone() };
+    workshop.audited(by, action, remove(workshop, name)).await
+}
+
+async fn remove(workshop: &RegistryWorkshop, name: &StreamName) -> Result<(), ControlError> {
     // Grants first: a later stream of this name must not have them.
     let prefix = format!("{name}/");
     for grant in workshop.store.list(inventory_store::READ_GRANT).await? {
@@ -199,8 +214,21 @@ pub(super) async fn delete(workshop: &RegistryWorkshop, name: &StreamName) -> Re
         ];
         workshop.store.apply(changes).await?;
     }
-    workshop.log.delete(name).await?;
-    Ok(())
+    Ok(workshop.log.delete(name).await?)
+}
+
+/// What the audit log says about a new stream.
+fn created(definition: &StreamDefinition, client: &str) -> Action {
+    let derived = definition.derived.as_ref();
+    let masks = derived.and_then(|derived| derived.masks.as_ref());
+    Action::StreamCreated {
+        stream: definition.name.clone(),
+        source: derived.map(|derived| derived.source.clone()),
+        purposes: derived.map(|derived| derived.rule.levels()).unwrap_or_default(),
+        cumulative: derived.is_some_and(|derived| matches!(derived.rule, ConsentRule::Cumulative(_))),
+        masked: masks.map(|masks| masks.patterns.clone()).unwrap_or_default(),
+        client: client.to_owned(),
+    }
 }
 
 fn name_of(new: &NewStream) -> Result<StreamName, StreamOrderError> {

@@ -4,7 +4,7 @@ use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 
-use super::Inventory;
+use super::{AuditorHandle, Inventory};
 use crate::{
     clock::Clock,
     crypto::MasterKey,
@@ -17,6 +17,7 @@ use crate::{
 pub(super) struct RegistryWorkshop {
     pub store: Arc<dyn Registry>,
     pub log: Arc<dyn EventLog>,
+    pub auditor: AuditorHandle,
     pub master: Arc<MasterKey>,
     pub meters: Arc<Meters>,
     pub clock: Clock,

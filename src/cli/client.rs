@@ -191,6 +191,16 @@ impl Client {
         self.with_query(Method::DELETE, &["streams", stream], &query).await
     }
 
+    /// Gets `url`, made by [`Server::at`], and returns the bytes of the answer as they came.
+    ///
+    /// # Errors
+    ///
+    /// Every [`ClientError`].
+    pub async fn get_bytes(&self, url: reqwest::Url) -> Result<bytes::Bytes, ClientError> {
+        let request = self.authorized(self.http.get(url)).timeout(CALL_DEADLINE);
+        self.send(request).await?.bytes().await.map_err(|error| self.failed(error))
+    }
+
     async fn with_query(
         &self,
         method: Method,

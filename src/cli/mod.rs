@@ -8,6 +8,7 @@
 //!
 //! Exit codes: 0 only on success, 1 for a failure, 2 for arguments that are not understood.
 
+mod audit;
 mod chunks;
 mod client;
 mod completion;
@@ -118,6 +119,9 @@ enum Command {
     Send(send::Arguments),
     /// Print the events of a stream, one JSON object a line
     Listen(listen::Arguments),
+    /// Read, prove and verify the audit log
+    #[command(subcommand, arg_required_else_help = true)]
+    Audit(audit::Audit),
     /// Print the completion script of a shell
     Completion(completion::Arguments),
     /// Print the version
@@ -322,6 +326,7 @@ fn run(arguments: Arguments, matches: &clap::ArgMatches) -> Result<()> {
             let settings = Settings::resolve(arguments.connection, matches, format)?;
             wait(usage::run(&settings, usage, csv))
         }
+        Command::Audit(audit::Audit::Verify(arguments)) => audit::verify(format, arguments),
         command => {
             let settings = Settings::resolve(arguments.connection, matches, format)?;
             wait(call(command, &settings))
@@ -392,6 +397,7 @@ async fn call(command: Command, settings: &Settings) -> Result<()> {
         Command::Simulate(arguments) => simulate::run(settings, arguments).await,
         Command::Send(arguments) => send::run(settings, arguments).await,
         Command::Listen(arguments) => listen::run(settings, arguments).await,
+        Command::Audit(command) => audit::run(settings, command).await,
         Command::Serve(_)
         | Command::Demo(_)
         | Command::Completion(_)

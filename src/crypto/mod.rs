@@ -9,6 +9,7 @@
 //! `open_key` seals and opens fields; `xchacha` and `siv` are its two suites. `wrap` is the one format
 //! of everything that is stored wrapped. Plain keys are zeroed on drop and have no Debug, Clone or Serialize.
 
+mod audit_key;
 mod client_secret;
 mod epoch_key;
 mod fingerprint;
@@ -26,6 +27,7 @@ mod wrap;
 mod xchacha;
 
 pub use self::{
+    audit_key::AuditKey,
     client_secret::{ClientSecret, secret_hash, verify_secret},
     epoch_key::{EpochKey, EpochKind},
     fingerprint::Fingerprinter,

@@ -23,6 +23,32 @@ impl StreamName {
     }
 }
 
+/// Begins with what no name that is given can begin with.
+const AUDIT_LOG: &str = "_audit";
+
+impl StreamName {
+    /// The log of the audit entries: a name that nobody can give, make, read or delete.
+    #[must_use]
+    pub fn audit_log() -> StreamName {
+        StreamName(AUDIT_LOG.into())
+    }
+
+    /// Whether it is a name of Sluice's own, as the audit log's.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        self.0.starts_with('_')
+    }
+
+    /// A name as storage has it: one that was given, or the audit log's.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamNameError`].
+    pub fn from_storage(text: &str) -> Result<StreamName, StreamNameError> {
+        if text == AUDIT_LOG { Ok(StreamName::audit_log()) } else { text.parse() }
+    }
+}
+
 impl FromStr for StreamName {
     type Err = StreamNameError;
 

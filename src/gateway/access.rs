@@ -20,6 +20,7 @@ use crate::{
     clock::{Clock, Timestamp},
     config::Tokens,
     crypto::{Claims, Expected, SigningKey, TokenError, TokenKind, verify_secret},
+    domain::Who,
 };
 
 /// Checks credentials and tokens. Cheap to clone.
@@ -45,6 +46,14 @@ pub(super) struct Inner {
 pub struct Caller {
     pub client_id: Arc<str>,
     pub stream: Arc<KnownStream>,
+}
+
+impl Caller {
+    /// As the author of what it does.
+    #[must_use]
+    pub fn who(&self) -> Who {
+        Who::Client { id: Arc::clone(&self.client_id), stream: self.stream.definition.name.clone() }
+    }
 }
 
 /// Tokens that were granted.

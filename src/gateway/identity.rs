@@ -72,10 +72,7 @@ impl Reader {
     #[must_use]
     pub fn who(&self) -> Who {
         match self {
-            Reader::Client(caller) => {
-                let stream = caller.stream.definition.name.clone();
-                Who::Client { id: Arc::clone(&caller.client_id), stream }
-            }
+            Reader::Client(caller) => caller.who(),
             Reader::Principal { identity, .. } => identity.who(),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Admission;
 use crate::{
-    actors::{RegistryHandle, UsageHandle},
+    actors::{AuditorHandle, RegistryHandle, UsageHandle},
     config,
     gateway::{Access, Census, Intake, Library},
     telemetry::{FatalSwitch, Meters},
@@ -21,6 +21,7 @@ pub struct Doors {
     pub usage: UsageHandle,
     /// Milliseconds to which usage is exact.
     pub usage_period_ms: i64,
+    pub auditor: AuditorHandle,
     pub meters: Arc<Meters>,
     pub admission: Admission,
     pub limits: Arc<config::Http>,

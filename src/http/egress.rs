@@ -40,6 +40,7 @@ pub(super) async fn web_socket(
     let place = doors.admission.reader()?;
     let name = caller.stream.definition.name.clone();
     let reader = doors.library.open(name, Start::Latest).await?;
+    let seat = doors.auditor.attached(caller.who(), &caller.stream).await?;
     let (response, session, messages) =
         actix_ws::handle(&request, payload).map_err(|_| ApiError::NotAWebSocket)?;
     let messages = messages
@@ -47,8 +48,14 @@ pub(super) async fn web_socket(
         .aggregate_continuations()
         .max_continuation_size(INBOUND_BYTES_MAX);
     let changes = doors.registry.changes();
-    let still = Rc::new(move || doors.access.still_admits(&caller));
-    Subscription::start_web_socket(reader, session, messages, place, Admits { still, changes });
+    let admits = move || seat.still(doors.access.still_admits(&caller));
+    Subscription::start_web_socket(
+        reader,
+        session,
+        messages,
+        place,
+        Admits { still: Rc::new(admits), changes },
+    );
     Ok(response)
 }
 
@@ -70,13 +77,14 @@ pub(super) async fn events(
     let start = start(query.from.as_deref(), resume)?;
     let place = doors.admission.reader()?;
     let reader = doors.library.open(who.stream().definition.name.clone(), start).await?;
+    let seat = doors.auditor.attached(who.who(), who.stream()).await?;
     let framing = if lines { Framing::Lines } else { Framing::ServerSent };
     let order = Order { framing, limit: query.limit, follow: query.follow.unwrap_or(true) };
     tracing::info!(who = ?who.who(), stream = %who.stream().definition.name, "a reader comes");
     let (sender, receiver) = mpsc::channel::<Result<Bytes, actix_web::Error>>(PAGES_WAITING);
     let changes = doors.registry.changes();
-    let still = Rc::new(move || doors.access.still_reads(&who));
-    Subscription::start_body(reader, sender, order, place, Admits { still, changes });
+    let admits = move || seat.still(doors.access.still_reads(&who));
+    Subscription::start_body(reader, sender, order, place, Admits { still: Rc::new(admits), changes });
     let body = futures_util::stream::unfold(receiver, async |mut receiver| {
         receiver.recv().await.map(|page| (page, receiver))
     });

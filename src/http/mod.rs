@@ -4,6 +4,7 @@
 //! reads a request under its bounds; `problem` is every failure a client can see. One file per resource.
 
 mod admission;
+mod audit;
 mod batch;
 mod body;
 mod contracts;

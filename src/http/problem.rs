@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::batch::Verdicts;
 use crate::{
     actors::{
-        ControlError, OrderError, OverLimit, PlanError, PrincipalOrderError, ProjectOrderError,
+        AuditError, ControlError, OrderError, OverLimit, PlanError, PrincipalOrderError, ProjectOrderError,
         StreamOrderError, UsageError,
     },
     event::container::ContainerError,
@@ -74,6 +74,8 @@ pub enum ApiError {
     Census(#[from] CensusError),
     #[error(transparent)]
     Usage(#[from] UsageError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     #[error("no such route")]
     RouteUnknown,
     #[error("this route does not take this method")]
@@ -130,6 +132,8 @@ impl ApiError {
             Self::NotAWebSocket => ("not_a_web_socket", 400, None),
             Self::Control(error) => control_row(error),
             Self::Census(CensusError) | Self::Usage(UsageError) => ("store_unavailable", 503, Some(2)),
+            Self::Audit(AuditError::Unavailable) => ("audit_unavailable", 503, Some(2)),
+            Self::Audit(AuditError::OutOfRange) => ("audit_out_of_range", 404, None),
             Self::RouteUnknown => ("route_unknown", 404, None),
             Self::MethodUnknown => ("method_unknown", 405, None),
         }
@@ -254,6 +258,8 @@ pub const CODES: &[&str] = &[
     "api_token_invalid",
     "api_token_missing",
     "api_token_unknown",
+    "audit_out_of_range",
+    "audit_unavailable",
     "avro_invalid",
     "avro_too_deep",
     "avro_trailing_bytes",

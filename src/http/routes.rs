@@ -6,8 +6,8 @@ use actix_web::{
 };
 
 use super::{
-    ApiError, batch, contracts, credentials, egress, grants, health, ingest, policies, principals, projects,
-    purposes, streams, token, usage, whoami,
+    ApiError, audit, batch, contracts, credentials, egress, grants, health, ingest, policies, principals,
+    projects, purposes, streams, token, usage, whoami,
 };
 
 /// Adds all routes to an app whose data holds the doors.
@@ -68,6 +68,7 @@ pub fn routes(app: &mut ServiceConfig) {
             at("/api/v1/contracts/{handle}/{name}/{version}/archive").route(post().to(contracts::archive)),
         )
         .configure(people)
+        .configure(audited)
         .default_service(web::to(unknown));
 }
 
@@ -111,6 +112,14 @@ fn people(app: &mut ServiceConfig) {
                 .route(post().to(grants::create)),
         )
         .service(at("/api/v1/streams/{name}/grants/{principal}").route(web::delete().to(grants::delete)));
+}
+
+fn audited(app: &mut ServiceConfig) {
+    app.service(at("/api/v1/audit/entries").route(get().to(audit::entries)))
+        .service(at("/api/v1/audit/checkpoint").route(get().to(audit::checkpoint)))
+        .service(at("/api/v1/audit/proof/{index}").route(get().to(audit::proof)))
+        .service(at("/api/v1/audit/consistency").route(get().to(audit::consistency)))
+        .service(at("/api/v1/audit/exposure").route(get().to(audit::exposure)));
 }
 
 /// A route that answers other methods with a problem document.

@@ -33,7 +33,7 @@ pub(super) async fn token(
 ) -> Result<HttpResponse, ApiError> {
     let body = Body::open(&request, payload, &doors, FORM_BYTES_MAX)?.whole().await?;
     let authorization = text(request.headers(), header::AUTHORIZATION.as_str())?;
-    Ok(match grant(&doors, authorization, &body.bytes) {
+    Ok(match grant(&doors, authorization, &body.bytes).await {
         Ok(grant) => answer(&grant),
         Err(error) => refuse(&error),
     })
@@ -44,7 +44,7 @@ pub(super) async fn certs(doors: Data<Doors>) -> HttpResponse {
     HttpResponse::Ok().json(doors.access.public_keys())
 }
 
-fn grant(doors: &Doors, authorization: Option<&str>, body: &[u8]) -> Result<Grant, OAuthError> {
+async fn grant(doors: &Doors, authorization: Option<&str>, body: &[u8]) -> Result<Grant, OAuthError> {
     let mut form = parse(body)?;
     if let Some(basic) = authorization.and_then(basic_credentials) {
         if form.client_secret.is_some() {
@@ -66,6 +66,14 @@ fn grant(doors: &Doors, authorization: Option<&str>, body: &[u8]) -> Result<Gran
             return Err(OAuthError(StatusCode::BAD_REQUEST, "unsupported_grant_type", description));
         }
     };
+    let inventory = doors.registry.inventory();
+    match (&granted, inventory.client(&client_id, doors.access.now())) {
+        (Ok(_), Some(stream)) => doors.auditor.granted(&client_id, stream).await.map_err(|error| {
+            OAuthError(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", error.to_string())
+        })?,
+        (Ok(_), None) => return Err(invalid("the client was deleted")),
+        (Err(_), _) => doors.auditor.login_failed(&client_id, &inventory),
+    }
     granted.map_err(|error| match error {
         AccessError::RefreshInvalid => {
             OAuthError(StatusCode::BAD_REQUEST, "invalid_grant", error.to_string())
@@ -115,6 +123,9 @@ fn invalid(description: &str) -> OAuthError {
 fn refuse(OAuthError(status, error, description): &OAuthError) -> HttpResponse {
     let mut answer = HttpResponse::build(*status);
     answer.insert_header((header::CACHE_CONTROL, "no-store")).insert_header((header::PRAGMA, "no-cache"));
+    if *status == StatusCode::SERVICE_UNAVAILABLE {
+        answer.insert_header((header::RETRY_AFTER, "2"));
+    }
     if *status == StatusCode::TOO_MANY_REQUESTS {
         answer.insert_header((header::RETRY_AFTER, "60"));
     }

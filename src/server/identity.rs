@@ -5,6 +5,7 @@
 //! <data>/admin.token   one line, mode 0600, made on first start; only its hash is stored
 //! registry  secret/check-value      recognises a wrong master key
 //!           secret/token-signing    the signing key, wrapped under the master key
+//!           secret/audit-signing    the key of audit checkpoints, wrapped under the master key
 //!           principal/admin         hash of the operator's token
 //! ```
 //! A master key is made only for an empty store: with data there, a missing key is an error, since a new
@@ -23,7 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     config::{Config, MasterSource},
-    crypto::{ClientSecret, MasterKey, SigningKey},
+    crypto::{AuditKey, ClientSecret, MasterKey, SigningKey},
     storage::Registry,
 };
 
@@ -31,6 +32,7 @@ use crate::{
 pub(super) struct Identity {
     pub master: Arc<MasterKey>,
     pub signing: Arc<SigningKey>,
+    pub audit: Arc<AuditKey>,
     pub admin_hash: [u8; 32],
     pub admin_token: Option<String>,
     pub token_file: PathBuf,
@@ -55,11 +57,13 @@ impl Identity {
             ),
         }
         let signing = load_signing(&master, registry).await?;
+        let audit = load_audit(&master, registry).await?;
         let token_file = data_dir.join(TOKEN_FILE);
         let (admin_hash, admin_token) = load_admin(registry, &token_file).await?;
         Ok(Identity {
             master: Arc::new(master),
             signing: Arc::new(signing),
+            audit: Arc::new(audit),
             admin_hash,
             admin_token,
             token_file,
@@ -104,6 +108,15 @@ async fn load_signing(master: &MasterKey, registry: &dyn Registry) -> anyhow::Re
     Ok(signing)
 }
 
+async fn load_audit(master: &MasterKey, registry: &dyn Registry) -> anyhow::Result<AuditKey> {
+    if let Some(stored) = registry.get(SECRET, AUDIT).await? {
+        return AuditKey::unwrap(master, &stored.body).context("the audit signing key is damaged");
+    }
+    let key = AuditKey::generate();
+    registry.put(SECRET, AUDIT, 0, key.wrapped(master).into()).await?;
+    Ok(key)
+}
+
 async fn load_admin(registry: &dyn Registry, file: &Path) -> anyhow::Result<([u8; 32], Option<String>)> {
     if let Some(stored) = registry.get(PRINCIPAL, ADMIN).await? {
         let hash = stored.body[..].try_into().context("the operator's token hash is damaged")?;
@@ -135,6 +148,7 @@ fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
 const SECRET: &str = "secret";
 const CHECK_VALUE: &str = "check-value";
 const SIGNING: &str = "token-signing";
+const AUDIT: &str = "audit-signing";
 const PRINCIPAL: &str = "principal";
 const ADMIN: &str = "admin";
 const TOKEN_FILE: &str = "admin.token";

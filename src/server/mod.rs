@@ -85,8 +85,21 @@ impl Server {
     ///
     /// When a folder, a key, an address or the stored data cannot be used: the message says what to do.
     pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Server> {
+        Server::start_around(config, clock, |storage| storage).await
+    }
+
+    /// As [`Server::start`], with what `around` makes of the storage. For tests whose storage fails.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::start`].
+    pub async fn start_around(
+        config: Config,
+        clock: Clock,
+        around: impl FnOnce(Storage) -> Storage,
+    ) -> anyhow::Result<Server> {
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-        let storage = open_storage(&config, &clock).await?;
+        let storage = around(open_storage(&config, &clock).await?);
         let identity = Identity::load(&config, &*storage.registry).await?;
         let meters = Arc::new(Meters::default());
         let fatal = FatalSwitch::default();
@@ -96,6 +109,7 @@ impl Server {
             config: config.clone(),
             storage: storage.clone(),
             master: Arc::clone(&identity.master),
+            audit_key: Arc::clone(&identity.audit),
             clock: clock.clone(),
             meters: Arc::clone(&meters),
             fatal: fatal.clone(),
@@ -219,6 +233,7 @@ fn doors(
         registry: actors.registry.clone(),
         usage: actors.usage.clone(),
         usage_period_ms: i64::try_from(config.streams.usage_every_s).unwrap_or(0) * 1000,
+        auditor: actors.auditor.clone(),
         meters,
         admission: Admission::new(config.http.in_flight_bytes_max, config.http.readers_max),
         limits: Arc::new(config.http.clone()),

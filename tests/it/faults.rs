@@ -53,6 +53,7 @@ async fn a_full_disk_is_answered_503_and_events_are_taken_again_once_there_is_sp
     let settings = [("SLUICE__STORAGE__RESERVE_BYTES", "33554432")];
     let mut node = ChildNode::start_in(tempfile::tempdir().unwrap(), disk.path("data"), &settings).await;
     let stream = node.create_stream("clicks").await;
+    node.create_stream("spare").await;
     let known = planted(&node.canary, &[1]);
     stream.accept(&known).await;
     let filler = disk.path("filler");
@@ -79,6 +80,8 @@ async fn a_full_disk_is_answered_503_and_events_are_taken_again_once_there_is_sp
     }
     assert_eq!(stream.read().await.len(), held, "what was stored can be read");
     assert_eq!(node.get("/is-alive").await.status, 200);
+    let deleted = node.admin(reqwest::Method::DELETE, "/api/v1/streams/spare", &Value::Null).await;
+    assert_eq!(deleted.status, 204, "that is how an operator makes space: {}", deleted.text());
 
     std::fs::remove_file(&filler).unwrap();
     let freed = Instant::now();

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sluice::{clock::Clock, config::Config, server::Server};
+use sluice::{clock::Clock, config::Config, server::Server, storage::Storage};
 use tokio::runtime::Handle;
 
 pub use self::{
@@ -49,13 +49,26 @@ impl Node {
         Node::start_with(Clock::system(), |_| {}).await
     }
 
+    /// Starts a node on what `around` makes of its storage.
+    pub async fn start_around(around: impl FnOnce(Storage) -> Storage) -> Node {
+        Node::start_all(Clock::system(), |_| {}, around).await
+    }
+
     pub async fn start_with(clock: Clock, configure: impl FnOnce(&mut Config)) -> Node {
+        Node::start_all(clock, configure, |storage| storage).await
+    }
+
+    async fn start_all(
+        clock: Clock,
+        configure: impl FnOnce(&mut Config),
+        around: impl FnOnce(Storage) -> Storage,
+    ) -> Node {
         canary::capture_logs();
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::in_folder(folder.path().to_owned());
         config.http.workers = 2;
         configure(&mut config);
-        let server = Server::start(config.clone(), clock.clone()).await.unwrap();
+        let server = Server::start_around(config.clone(), clock.clone(), around).await.unwrap();
         config.http.listen = server.addr();
         let base = format!("http://{}", server.addr());
         let api = Api::new(base, server.admin_token(), Arc::new(Canary::new()));

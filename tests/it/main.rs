@@ -7,6 +7,7 @@
 
 mod access;
 mod access_sweep;
+mod audit;
 mod cli;
 mod crash;
 mod derived;

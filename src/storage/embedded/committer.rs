@@ -131,7 +131,14 @@ impl<'a> Round<'a> {
         if stream.deleted() {
             return Ok(Err(AppendError::UnknownStream));
         }
-        if self.is_full(batch.bytes().len() + WORK_BYTES) {
+        let wanted = batch.bytes().len() + WORK_BYTES;
+        // Without an audit entry nothing can be deleted either, and that is how an operator makes space.
+        let full = if stream.name.is_internal() {
+            self.open.room_with_reserve_bytes() < (self.bytes + wanted) as u64
+        } else {
+            self.is_full(wanted)
+        };
+        if full {
             return Ok(Err(Unavailable::DiskFull.into()));
         }
         if let Some(once) = options.once

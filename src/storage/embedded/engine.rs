@@ -43,7 +43,7 @@ pub(super) struct Open {
     pub revision: Arc<watch::Sender<u64>>,
     /// Streams whose hint waits for a commit to ride with.
     pub hints: Mutex<Vec<Arc<Stream>>>,
-    /// What the disk had room for when it was last asked, less what was written since.
+    /// What the disk had room for, the reserve included, when it was last asked, less what was written since.
     pub room: Mutex<Option<(Instant, u64)>>,
     pub options: EmbeddedOptions,
     pub clock: Clock,
@@ -85,20 +85,28 @@ impl Open {
     /// Bytes that may still be written. A table written out needs its space before the journal gives its
     /// own back, so what is in memory is set aside as well as the reserve.
     pub(super) fn room_bytes(&self) -> u64 {
-        if self.options.reserve_bytes == 0 {
+        self.room_beside(self.options.reserve_bytes)
+    }
+
+    /// As `room_bytes`, with half of the reserve: for the little that must be written to free space.
+    pub(super) fn room_with_reserve_bytes(&self) -> u64 {
+        self.room_beside(self.options.reserve_bytes / 2)
+    }
+
+    fn room_beside(&self, reserve_bytes: u64) -> u64 {
+        if reserve_bytes == 0 {
             return u64::MAX;
         }
         let mut room = self.room.lock();
         if let Some((asked, left)) = *room
             && asked.elapsed() < ROOM_KNOWN_FOR
         {
-            return left;
+            return left.saturating_sub(reserve_bytes);
         }
         let held = self.db.write_buffer_size().min(4 * self.options.memtables_bytes);
-        let aside = self.options.reserve_bytes.saturating_add(held);
-        let left = self.free_bytes().map_or(u64::MAX, |free| free.saturating_sub(aside));
+        let left = self.free_bytes().map_or(u64::MAX, |free| free.saturating_sub(held));
         *room = Some((Instant::now(), left));
-        left
+        left.saturating_sub(reserve_bytes)
     }
 
     /// Notes that `bytes` of the room are taken.

@@ -183,7 +183,7 @@ impl Rows {
             b'c' => self.commits = layout::witnessed(value)?,
             b'r' => self.revision = layout::read_u64(value)?,
             b's' => {
-                let name = std::str::from_utf8(rest).ok()?.parse().ok()?;
+                let name = StreamName::from_storage(std::str::from_utf8(rest).ok()?).ok()?;
                 self.streams.push((name, layout::read_pair(value)?));
             }
             b'g' => {

@@ -1,0 +1,54 @@
+//! How the registry changes something: the entry first, then the change, and an entry more if that failed.
+
+use bytes::Bytes;
+
+use super::{AuditError, registry::ControlError, workshop::RegistryWorkshop};
+use crate::{
+    audit::Action,
+    domain::{ContractRef, ContractState, Who},
+    storage::Change,
+};
+
+impl RegistryWorkshop {
+    /// Makes a change that was checked, once its entry is durable.
+    pub(super) async fn audited<T>(
+        &self,
+        by: &Who,
+        action: Action,
+        change: impl Future<Output = Result<T, ControlError>>,
+    ) -> Result<T, ControlError> {
+        let entry = self.auditor.record(by.clone(), action).await?;
+        let changed = change.await;
+        if changed.is_err() {
+            self.auditor.not_done(entry).await;
+        }
+        changed
+    }
+
+    /// Changes documents, once the entry is durable.
+    pub(super) async fn apply(
+        &self,
+        by: &Who,
+        action: Action,
+        changes: Vec<Change>,
+    ) -> Result<(), ControlError> {
+        self.audited(by, action, async { Ok(self.store.apply(changes).await.map(drop)?) }).await
+    }
+}
+
+/// A change of the document of a contract or schema; without a body it goes.
+pub(super) fn change(kind: &str, name: &ContractRef, expected_version: u64, body: Option<Bytes>) -> Change {
+    Change { kind: kind.to_owned(), name: name.as_str().to_owned(), expected_version, body }
+}
+
+/// What the audit log says about a contract that changes state.
+pub(super) fn stepped(contract: &ContractRef, from: ContractState, to: ContractState) -> Action {
+    let [from, to] = [from, to].map(|state| state.as_str().to_owned());
+    Action::ContractStepped { contract: contract.clone(), from, to }
+}
+
+impl From<AuditError> for ControlError {
+    fn from(_: AuditError) -> ControlError {
+        ControlError::Unavailable
+    }
+}

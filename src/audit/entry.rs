@@ -1,0 +1,245 @@
+//! One entry of the audit log. Its JSON bytes are a leaf of the tree, so their order never changes.
+//!
+//! ```text
+//! {"index":7,"at":1700000000000,"who":{"kind":"principal","id":"admin"},
+//!  "action":{"type":"stream_deleted","stream":"clicks"},"project":"web"}
+//! ```
+//! Ids, names and purposes only: no value of an event, no secret, no text that a stranger chose.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Timestamp,
+    domain::{ContractRef, FieldPath, StreamName, Who},
+};
+
+/// One entry. `index` counts from 0 without gaps; `at` never goes back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub index: u64,
+    /// Milliseconds since 1970-01-01.
+    pub at: Timestamp,
+    pub who: Who,
+    pub action: Action,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+}
+
+/// What was done. Typed where the question is who uses which personal data for what purpose; `changed` for
+/// the rest. Variants are only ever added: what is written stays readable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum Action {
+    /// A stream and its first credential.
+    StreamCreated {
+        stream: StreamName,
+        /// None: a source stream.
+        source: Option<StreamName>,
+        purposes: Vec<i32>,
+        cumulative: bool,
+        masked: BTreeMap<ContractRef, Vec<FieldPath>>,
+        client: String,
+    },
+    StreamChanged {
+        stream: StreamName,
+        /// Words of ours and names: `disabled`, `retention 30 days`.
+        change: String,
+    },
+    StreamDeleted {
+        stream: StreamName,
+    },
+    CredentialIssued {
+        stream: StreamName,
+        purposes: Vec<i32>,
+        client: String,
+    },
+    CredentialRevoked {
+        stream: StreamName,
+        client: String,
+    },
+    ContractCreated {
+        contract: ContractRef,
+    },
+    ContractStepped {
+        contract: ContractRef,
+        from: String,
+        to: String,
+    },
+    ContractDeleted {
+        contract: ContractRef,
+    },
+    /// Principals, roles, API tokens, projects, policies, purposes, and what else is kept by name.
+    Changed {
+        kind: String,
+        name: String,
+        change: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+    /// The client of a stream got tokens. More grants within an hour are counted, not written again.
+    TokenGranted {
+        stream: StreamName,
+        purposes: Vec<i32>,
+        /// Grants to this client since the entry before that have none of their own.
+        repeated: u64,
+    },
+    /// Wrong secrets within a minute. `client` only if there is one of that name.
+    LoginFailed {
+        client: Option<String>,
+        stream: Option<StreamName>,
+        count: u64,
+    },
+    ReaderAttached {
+        stream: StreamName,
+        purposes: Vec<i32>,
+    },
+    /// The last connection of the client ended, a minute ago.
+    ReaderDetached {
+        stream: StreamName,
+        connections: u64,
+    },
+    KeyExported {
+        stream: StreamName,
+        purposes: Vec<i32>,
+    },
+    /// `subject` is a pseudonym.
+    ErasureOrdered {
+        erasure: String,
+        subject: String,
+    },
+    ErasureCompleted {
+        erasure: String,
+        keys: u64,
+    },
+    /// Recent events were opened in memory to see what a contract would refuse.
+    TrafficChecked {
+        stream: StreamName,
+        contract: ContractRef,
+    },
+    /// Somebody outside keeps the checkpoint of this size.
+    CheckpointWitnessed {
+        witness: String,
+        size: u64,
+    },
+    /// What entry `entry` announced failed afterwards.
+    NotDone {
+        entry: u64,
+    },
+}
+
+impl Entry {
+    /// The leaf: compact JSON with the fields in the order of their declaration.
+    ///
+    /// # Panics
+    ///
+    /// Never: every key is a string.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("an entry has string keys")
+    }
+}
+
+impl Action {
+    /// The value of `type`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Action::StreamCreated { .. } => "stream_created",
+            Action::StreamChanged { .. } => "stream_changed",
+            Action::StreamDeleted { .. } => "stream_deleted",
+            Action::CredentialIssued { .. } => "credential_issued",
+            Action::CredentialRevoked { .. } => "credential_revoked",
+            Action::ContractCreated { .. } => "contract_created",
+            Action::ContractStepped { .. } => "contract_stepped",
+            Action::ContractDeleted { .. } => "contract_deleted",
+            Action::Changed { .. } => "changed",
+            Action::TokenGranted { .. } => "token_granted",
+            Action::LoginFailed { .. } => "login_failed",
+            Action::ReaderAttached { .. } => "reader_attached",
+            Action::ReaderDetached { .. } => "reader_detached",
+            Action::KeyExported { .. } => "key_exported",
+            Action::ErasureOrdered { .. } => "erasure_ordered",
+            Action::ErasureCompleted { .. } => "erasure_completed",
+            Action::TrafficChecked { .. } => "traffic_checked",
+            Action::CheckpointWitnessed { .. } => "checkpoint_witnessed",
+            Action::NotDone { .. } => "not_done",
+        }
+    }
+
+    /// The stream it is about.
+    #[must_use]
+    pub fn stream(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Action::StreamCreated { stream, .. }
+            | Action::StreamChanged { stream, .. }
+            | Action::StreamDeleted { stream }
+            | Action::CredentialIssued { stream, .. }
+            | Action::CredentialRevoked { stream, .. }
+            | Action::TokenGranted { stream, .. }
+            | Action::ReaderAttached { stream, .. }
+            | Action::ReaderDetached { stream, .. }
+            | Action::KeyExported { stream, .. }
+            | Action::TrafficChecked { stream, .. } => Some(stream.as_str().into()),
+            Action::LoginFailed { stream, .. } => stream.as_ref().map(|stream| stream.as_str().into()),
+            Action::Changed { kind, name, .. } if kind == "stream" => Some(name.as_str().into()),
+            _ => None,
+        }
+    }
+
+    /// The stream it derives from.
+    #[must_use]
+    pub fn source(&self) -> Option<&StreamName> {
+        match self {
+            Action::StreamCreated { source, .. } => source.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The purposes it is for.
+    #[must_use]
+    pub fn purposes(&self) -> &[i32] {
+        match self {
+            Action::StreamCreated { purposes, .. }
+            | Action::CredentialIssued { purposes, .. }
+            | Action::TokenGranted { purposes, .. }
+            | Action::ReaderAttached { purposes, .. }
+            | Action::KeyExported { purposes, .. } => purposes,
+            _ => &[],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_an_entry_are_fixed_and_read_back_as_it_was() {
+        let entry = Entry {
+            index: 7,
+            at: Timestamp(1_700_000_000_000),
+            who: Who::operator(),
+            action: Action::StreamCreated {
+                stream: "clicks-1".parse().unwrap(),
+                source: Some("clicks".parse().unwrap()),
+                purposes: vec![1],
+                cumulative: false,
+                masked: BTreeMap::from([(
+                    "acme/click/1.0.0".parse().unwrap(),
+                    vec!["user/mail".parse().unwrap()],
+                )]),
+                client: "stream-1".to_owned(),
+            },
+            project: Some("web".to_owned()),
+        };
+        let text = r#"{"index":7,"at":1700000000000,"who":{"kind":"principal","id":"admin"},"action":{"type":"stream_created","stream":"clicks-1","source":"clicks","purposes":[1],"cumulative":false,"masked":{"acme/click/1.0.0":["user/mail"]},"client":"stream-1"},"project":"web"}"#;
+        assert_eq!(String::from_utf8(entry.encode()).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Entry>(text).unwrap(), entry);
+        let none = Entry { action: Action::NotDone { entry: 6 }, project: None, ..entry };
+        let read: Entry = serde_json::from_slice(&none.encode()).unwrap();
+        assert_eq!(read, none);
+        assert_eq!(serde_json::to_value(&none.action).unwrap()["type"], none.action.name());
+    }
+}
