@@ -13,6 +13,7 @@
 
 mod ask;
 mod consent_filter;
+mod contract_orders;
 mod epoch_keys;
 mod inventory;
 mod inventory_store;
@@ -28,8 +29,9 @@ mod stream_orders;
 mod streams;
 
 pub use self::{
+    contract_orders::{Expected, NewContract},
     inventory::{Inventory, KnownContract, KnownSchema, KnownStream, PlanError, ReadingPlan},
-    registry::{ControlError, NewContract, RegistryHandle},
+    registry::{ControlError, RegistryHandle},
     root::{Actors, RootArgs, start},
     session_key::{KeyRequest, SessionKeyError},
     session_keys::SessionKeys,

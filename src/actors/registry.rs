@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::{
     Inventory, KnownContract, KnownStream,
     ask::{AskError, ask, respond},
+    contract_orders::{self, ContractOrder},
     inventory_store::{self, LoadError},
     stream_orders::{self, CreatedStream, NewStream, StreamOrderError},
 };
@@ -25,11 +26,11 @@ use crate::{
     clock::Clock,
     crypto::MasterKey,
     domain::{
-        Contract, ContractDocumentError, ContractRef, ContractState, Schema, SchemaDocumentError, StateError,
-        StreamName, Who, mask::MaskConfig,
+        ContractDocumentError, ContractRights, SchemaDocumentError, StateError, StreamName, Who,
+        mask::MaskConfig,
     },
-    event::{ContractError, EventPlan, SchemaError, SchemaPlan},
-    storage::{Change, EventLog, Registry, RegistryError},
+    event::{ContractError, SchemaError},
+    storage::{EventLog, Registry, RegistryError},
     telemetry::Meters,
 };
 
@@ -56,6 +57,12 @@ pub enum ControlError {
     Contract(#[from] ContractError),
     #[error(transparent)]
     State(#[from] StateError),
+    #[error("your role does not allow this step with this contract")]
+    StepForbidden,
+    #[error("only a DRAFT can be changed: take it back with revise, or make a new version")]
+    NotEditable,
+    #[error("it has another version than If-Match names: read it again")]
+    PreconditionFailed,
     #[error("a built-in contract cannot be changed")]
     BuiltIn,
     #[error("only a contract that was never ACTIVE can be deleted: archive it instead")]
@@ -88,13 +95,6 @@ impl From<AskError> for ControlError {
     fn from(_: AskError) -> ControlError {
         ControlError::Unavailable
     }
-}
-
-/// A contract to be created, with its schema unless it uses a known one.
-#[derive(Clone)]
-pub struct NewContract {
-    pub contract: Contract,
-    pub schema: Option<Schema>,
 }
 
 /// How the rest of Sluice reads and changes contracts and streams. Cheap to clone.
@@ -157,43 +157,7 @@ impl RegistryHandle {
         self.ask(|reply| RegistryMsg::DeleteStream { by, name, recursive, reply }).await
     }
 
-    /// Makes a contract in state DRAFT.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError`].
-    pub async fn create_contract(
-        &self,
-        by: Who,
-        new: NewContract,
-    ) -> Result<Arc<KnownContract>, ControlError> {
-        self.ask(|reply| RegistryMsg::CreateContract { by, new: Box::new(new), reply }).await
-    }
-
-    /// Takes a contract to state `to`.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError`].
-    pub async fn step_contract(
-        &self,
-        by: Who,
-        reference: ContractRef,
-        to: ContractState,
-    ) -> Result<Arc<KnownContract>, ControlError> {
-        self.ask(|reply| RegistryMsg::StepContract { by, reference, to, reply }).await
-    }
-
-    /// Deletes a contract that was never ACTIVE.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError`].
-    pub async fn delete_contract(&self, by: Who, reference: ContractRef) -> Result<(), ControlError> {
-        self.ask(|reply| RegistryMsg::DeleteContract { by, reference, reply }).await
-    }
-
-    async fn ask<T: Send + 'static>(
+    pub(super) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(RpcReplyPort<Result<T, ControlError>>) -> RegistryMsg,
     ) -> Result<T, ControlError> {
@@ -232,21 +196,11 @@ pub(super) enum RegistryMsg {
         recursive: bool,
         reply: Reply<()>,
     },
-    CreateContract {
+    Contract {
         by: Who,
-        new: Box<NewContract>,
-        reply: Reply<Arc<KnownContract>>,
-    },
-    StepContract {
-        by: Who,
-        reference: ContractRef,
-        to: ContractState,
-        reply: Reply<Arc<KnownContract>>,
-    },
-    DeleteContract {
-        by: Who,
-        reference: ContractRef,
-        reply: Reply<()>,
+        rights: ContractRights,
+        order: Box<ContractOrder>,
+        reply: Reply<Option<Arc<KnownContract>>>,
     },
     /// The Registry store changed, perhaps by another node.
     Reload,
@@ -257,9 +211,7 @@ impl std::fmt::Debug for RegistryMsg {
         f.write_str(match self {
             RegistryMsg::CreateStream { .. } => "RegistryMsg::CreateStream",
             RegistryMsg::DeleteStream { .. } => "RegistryMsg::DeleteStream",
-            RegistryMsg::CreateContract { .. } => "RegistryMsg::CreateContract",
-            RegistryMsg::StepContract { .. } => "RegistryMsg::StepContract",
-            RegistryMsg::DeleteContract { .. } => "RegistryMsg::DeleteContract",
+            RegistryMsg::Contract { .. } => "RegistryMsg::Contract",
             RegistryMsg::Reload => "RegistryMsg::Reload",
         })
     }
@@ -318,14 +270,8 @@ impl Actor for RegistryActor {
             RegistryMsg::DeleteStream { by, name, recursive, reply } => {
                 respond(reply, state.on_delete_stream(&by, &name, recursive).await);
             }
-            RegistryMsg::CreateContract { by, new, reply } => {
-                respond(reply, state.on_create_contract(&by, *new).await)
-            }
-            RegistryMsg::StepContract { by, reference, to, reply } => {
-                respond(reply, state.on_step_contract(&by, &reference, to).await);
-            }
-            RegistryMsg::DeleteContract { by, reference, reply } => {
-                respond(reply, state.on_delete_contract(&by, &reference).await);
+            RegistryMsg::Contract { by, rights, order, reply } => {
+                respond(reply, state.on_contract(&by, rights, *order).await);
             }
             RegistryMsg::Reload => state.reload().await?,
         }
@@ -358,94 +304,17 @@ impl RegistryState {
         Ok(())
     }
 
-    async fn on_create_contract(
+    async fn on_contract(
         &mut self,
         by: &Who,
-        new: NewContract,
-    ) -> Result<Arc<KnownContract>, ControlError> {
+        rights: ContractRights,
+        order: ContractOrder,
+    ) -> Result<Option<Arc<KnownContract>>, ControlError> {
         let inventory = self.args.inventory.load_full();
-        let NewContract { mut contract, schema } = new;
-        let reference = contract.reference.clone();
-        if inventory.contract(reference.as_str()).is_some() {
-            return Err(ControlError::ContractExists);
-        }
-        let known = inventory.schema(contract.schema_ref.as_str());
-        let is_new = match (known, &schema) {
-            (Some(known), Some(schema)) if known.schema.definition != schema.definition => {
-                return Err(ControlError::SchemaExists);
-            }
-            (None, None) => return Err(ControlError::SchemaUnknown),
-            (known, _) => known.is_none(),
-        };
-        let plan = match (known, &schema) {
-            (Some(known), _) => Arc::clone(&known.plan),
-            (None, Some(schema)) => Arc::new(SchemaPlan::compile(schema)?),
-            (None, None) => return Err(ControlError::SchemaUnknown),
-        };
-        contract.state = ContractState::Draft;
-        EventPlan::compile(plan, Arc::new(contract.clone()), &[])?;
-        let create = |kind: &str, name: &ContractRef, body| Change {
-            kind: kind.to_owned(),
-            name: name.as_str().to_owned(),
-            expected_version: 0,
-            body: Some(body),
-        };
-        let mut changes = vec![create(inventory_store::CONTRACT, &reference, document(&contract))];
-        if let Some(schema) = schema.filter(|_| is_new) {
-            changes.push(create(inventory_store::SCHEMA, &schema.reference, document(&schema)));
-        }
-        self.args.workshop.store.apply(changes).await?;
+        let reference =
+            contract_orders::carry_out(&self.args.workshop, &inventory, by, rights, order).await?;
         self.reload().await?;
-        tracing::info!(?by, contract = %reference, "contract created");
-        self.contract(&reference)
-    }
-
-    async fn on_step_contract(
-        &mut self,
-        by: &Who,
-        reference: &ContractRef,
-        to: ContractState,
-    ) -> Result<Arc<KnownContract>, ControlError> {
-        let known = self.contract(reference)?;
-        if known.version == 0 {
-            return Err(ControlError::BuiltIn);
-        }
-        let mut contract = Contract::clone(&known.contract);
-        contract.state = contract.state.step(to)?;
-        let body = document(&contract);
-        let store = &self.args.workshop.store;
-        store.put(inventory_store::CONTRACT, reference.as_str(), known.version, body).await?;
-        self.reload().await?;
-        tracing::info!(?by, contract = %reference, state = to.as_str(), "contract changed state");
-        self.contract(reference)
-    }
-
-    async fn on_delete_contract(&mut self, by: &Who, reference: &ContractRef) -> Result<(), ControlError> {
-        let known = self.contract(reference)?;
-        if known.version == 0 {
-            return Err(ControlError::BuiltIn);
-        }
-        if !matches!(
-            known.contract.state,
-            ContractState::Draft | ContractState::InReview | ContractState::Approved
-        ) {
-            return Err(ControlError::ContractInUse);
-        }
-        let inventory = self.args.inventory.load_full();
-        let masking: Vec<_> = inventory.masking_by(reference).map(StreamName::as_str).collect();
-        if !masking.is_empty() {
-            return Err(ControlError::ContractMasks(masking.join(", ")));
-        }
-        let store = &self.args.workshop.store;
-        store.delete(inventory_store::CONTRACT, reference.as_str(), known.version).await?;
-        self.reload().await?;
-        tracing::info!(?by, contract = %reference, "contract deleted");
-        Ok(())
-    }
-
-    fn contract(&self, reference: &ContractRef) -> Result<Arc<KnownContract>, ControlError> {
-        let inventory = self.args.inventory.load();
-        inventory.contract(reference.as_str()).cloned().ok_or(ControlError::ContractUnknown)
+        Ok(self.args.inventory.load().contract(reference.as_str()).cloned())
     }
 
     /// Reads the store and publishes a new snapshot.

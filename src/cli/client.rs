@@ -164,6 +164,47 @@ impl Client {
         self.json(self.send(request).await?).await
     }
 
+    /// Gets `/api/v1/<segments>` with query parameters.
+    ///
+    /// # Errors
+    ///
+    /// Every [`ClientError`].
+    pub async fn get(&self, segments: &[&str], query: &[(&str, &str)]) -> Result<Value, ClientError> {
+        let mut url = self.server.at(&[&["api", "v1"], segments].concat());
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = self.authorized(self.http.get(url)).timeout(CALL_DEADLINE);
+        self.json(self.send(request).await?).await
+    }
+
+    /// All pages of the list at `/api/v1/<segments>`, put together under `key`.
+    ///
+    /// # Errors
+    ///
+    /// Every [`ClientError`].
+    pub async fn list(
+        &self,
+        segments: &[&str],
+        key: &str,
+        filters: &[(&str, &str)],
+    ) -> Result<Value, ClientError> {
+        let mut all = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let page = token.as_deref().map(|token| ("pageToken", token));
+            let query: Vec<_> = filters.iter().copied().chain([("limit", "200")]).chain(page).collect();
+            let mut answer = self.get(segments, &query).await?;
+            if let Some(Value::Array(entries)) = answer.get_mut(key) {
+                all.append(entries);
+            }
+            token = answer.get("nextPageToken").and_then(Value::as_str).map(str::to_owned);
+            if token.is_none() {
+                return Ok(serde_json::json!({ key: all }));
+            }
+        }
+    }
+
     /// Deletes `/api/v1/<segments>`, and what depends on it when `recursive`.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ mod example_events;
 mod failure;
 mod listen;
 mod output;
+mod schema;
 mod send;
 mod serve;
 mod settings;
@@ -70,6 +71,15 @@ enum Command {
     /// Delete a stream or a data contract
     #[command(subcommand, arg_required_else_help = true)]
     Delete(Delete),
+    /// Ask for the review of a data contract
+    #[command(subcommand, arg_required_else_help = true)]
+    Review(Change),
+    /// Take a data contract back to DRAFT, to edit it
+    #[command(subcommand, arg_required_else_help = true)]
+    Revise(Change),
+    /// Approve a data contract that somebody else made
+    #[command(subcommand, arg_required_else_help = true)]
+    Approve(Change),
     /// Let events use a data contract, which can then no longer change
     #[command(subcommand, arg_required_else_help = true)]
     Activate(Change),
@@ -106,7 +116,10 @@ enum Get {
     Stream(stream::GetArguments),
     /// Show one data contract
     #[command(aliases = ["contracts", "data-contract"])]
-    Contract(contract::OneArgument),
+    Contract(contract::GetArguments),
+    /// Show one schema
+    #[command(alias = "schemas")]
+    Schema(schema::GetArguments),
 }
 
 #[derive(Subcommand)]
@@ -116,7 +129,10 @@ enum List {
     Streams,
     /// Show all data contracts
     #[command(aliases = ["contract", "data-contract", "data-contracts"])]
-    Contracts,
+    Contracts(contract::ListArguments),
+    /// Show all schemas
+    #[command(alias = "schema")]
+    Schemas,
 }
 
 #[derive(Subcommand)]
@@ -171,11 +187,18 @@ async fn call(command: Command, settings: &Settings) -> Result<()> {
         Command::Get(Get::Stream(arguments)) => stream::get(settings, arguments).await,
         Command::Get(Get::Contract(arguments)) => contract::get(settings, arguments).await,
         Command::List(List::Streams) => stream::list(settings).await,
-        Command::List(List::Contracts) => contract::list(settings).await,
+        Command::List(List::Contracts(arguments)) => contract::list(settings, arguments).await,
+        Command::Get(Get::Schema(arguments)) => schema::get(settings, arguments).await,
+        Command::List(List::Schemas) => schema::list(settings).await,
         Command::Delete(Delete::Stream(arguments)) => stream::delete(settings, arguments).await,
         Command::Delete(Delete::Contract(arguments)) => contract::delete(settings, arguments).await,
-        Command::Activate(Change::Contract(arguments)) => contract::activate(settings, arguments).await,
-        Command::Archive(Change::Contract(arguments)) => contract::archive(settings, arguments).await,
+        Command::Activate(Change::Contract(arguments)) => {
+            contract::step(settings, arguments, "activate").await
+        }
+        Command::Archive(Change::Contract(arguments)) => contract::step(settings, arguments, "archive").await,
+        Command::Review(Change::Contract(arguments)) => contract::step(settings, arguments, "review").await,
+        Command::Revise(Change::Contract(arguments)) => contract::step(settings, arguments, "revise").await,
+        Command::Approve(Change::Contract(arguments)) => contract::step(settings, arguments, "approve").await,
         Command::Simulate(arguments) => simulate::run(settings, arguments).await,
         Command::Send(arguments) => send::run(settings, arguments).await,
         Command::Listen(arguments) => listen::run(settings, arguments).await,

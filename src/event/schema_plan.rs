@@ -182,7 +182,7 @@ impl AvroShape {
     }
 }
 
-fn parse(mut document: Value) -> Result<AvroSchema, SchemaError> {
+pub(super) fn parse(mut document: Value) -> Result<AvroSchema, SchemaError> {
     drop_logical_types(&mut document);
     AvroSchema::parse(&document)
         .map_err(|error| SchemaError { path: String::new(), rule: format!("is not an Avro schema: {error}") })

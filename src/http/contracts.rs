@@ -1,27 +1,37 @@
-//! `/api/v1/contracts`: make, show, activate, archive and delete data contracts. Operator's token only.
+//! `/api/v1/contracts`: make, show, change and delete data contracts, and the steps of their life. Operator's token only.
+
+use std::sync::Arc;
 
 use actix_web::{
-    HttpRequest, HttpResponse,
-    web::{Data, Path, Payload},
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::header::ETAG,
+    web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
     ApiError, Doors,
+    paging::page,
+    precondition::{etag, if_match},
     streams::{demand_admin, document},
 };
 use crate::{
-    actors::{ControlError, KnownContract, NewContract},
-    domain::{Contract, ContractRef, ContractState, PersonalField, Rule, Schema, SchemaKind, Suite},
+    actors::{ControlError, Inventory, KnownContract, KnownStream, NewContract},
+    domain::{
+        Contract, ContractRef, ContractRights, ContractState, ContractStep, FieldPath, PersonalField, Rule,
+        Schema, SchemaKind, StepTaken, StreamName, Suite,
+    },
+    event::{ContractChanges, Version},
 };
 
-/// What a client sends to make a contract: the two documents as text.
+/// What a client sends to make a contract, or to replace a draft: the two documents as text.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ContractRequest {
+    /// May be left out where the path names it.
     #[serde(rename = "ref")]
-    reference: ContractRef,
+    reference: Option<ContractRef>,
     #[serde(default)]
     schema: Option<String>,
     contract: String,
@@ -45,6 +55,7 @@ struct ContractAnswer<'a> {
     cipher_suite: Suite,
     title: &'a str,
     description: &'a str,
+    history: &'a [StepTaken],
     warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<SchemaAnswer<'a>>,
@@ -65,11 +76,23 @@ struct SchemaAnswer<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ContractsAnswer<'a> {
     contracts: Vec<ContractAnswer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
 }
 
 type RefPath = Path<(String, String, String)>;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ListQuery {
+    limit: Option<usize>,
+    page_token: Option<String>,
+    state: Option<ContractState>,
+    handle: Option<String>,
+}
 
 /// Makes a contract in state DRAFT.
 pub(super) async fn create(
@@ -79,25 +102,60 @@ pub(super) async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let by = demand_admin(&request, &doors)?;
     let wanted: ContractRequest = document(&request, payload, &doors).await?;
-    let mut contract =
-        Contract::parse(&wanted.reference, &wanted.contract).map_err(ControlError::ContractDocument)?;
-    contract.is_public |= wanted.public;
-    let schema = match &wanted.schema {
-        Some(text) => Some(Schema::parse(&contract.schema_ref, text).map_err(ControlError::SchemaDocument)?),
-        None => None,
-    };
-    let made = doors.registry.create_contract(by, NewContract { contract, schema }).await?;
-    Ok(HttpResponse::Created().json(answer(&made, None)))
+    let reference = wanted.reference.clone();
+    let reference = reference.ok_or_else(|| ApiError::BodyInvalid("field ref is missing".to_owned()))?;
+    let made = doors.registry.create_contract(by, parse(&reference, &wanted)?).await?;
+    Ok(show(HttpResponse::Created(), &doors, &made))
 }
 
-/// All contracts, by reference.
-pub(super) async fn list(request: HttpRequest, doors: Data<Doors>) -> Result<HttpResponse, ApiError> {
+/// Puts another text in the place of a DRAFT.
+pub(super) async fn replace(
+    request: HttpRequest,
+    payload: Payload,
+    path: RefPath,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
+    let by = demand_admin(&request, &doors)?;
+    let expected = if_match(request.headers())?;
+    let reference = reference(&path)?;
+    let wanted: ContractRequest = document(&request, payload, &doors).await?;
+    if wanted.reference.as_ref().is_some_and(|named| *named != reference) {
+        return Err(ApiError::BodyInvalid("field ref is not the reference of the path".to_owned()));
+    }
+    let new = parse(&reference, &wanted)?;
+    let known = doors.registry.replace_contract(by, ContractRights::ALL, new, expected).await?;
+    Ok(show(HttpResponse::Ok(), &doors, &known))
+}
+
+fn parse(reference: &ContractRef, wanted: &ContractRequest) -> Result<NewContract, ControlError> {
+    let mut contract =
+        Contract::parse(reference, &wanted.contract).map_err(ControlError::ContractDocument)?;
+    contract.is_public |= wanted.public;
+    let schema = wanted.schema.as_ref().map(|text| Schema::parse(&contract.schema_ref, text));
+    let schema = schema.transpose().map_err(ControlError::SchemaDocument)?;
+    Ok(NewContract { contract, schema })
+}
+
+/// Contracts by reference, page by page.
+pub(super) async fn list(
+    request: HttpRequest,
+    query: Query<ListQuery>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
     demand_admin(&request, &doors)?;
     let inventory = doors.registry.inventory();
-    let mut known: Vec<_> = inventory.contracts().collect();
+    let wanted = |known: &&Arc<KnownContract>| {
+        let contract = &known.contract;
+        query.state.is_none_or(|state| contract.state == state)
+            && query.handle.as_ref().is_none_or(|handle| contract.reference.parts().0 == handle)
+    };
+    let mut known: Vec<_> = inventory.contracts().filter(wanted).collect();
     known.sort_by(|a, b| a.contract.reference.cmp(&b.contract.reference));
-    let contracts = known.into_iter().map(|known| answer(known, None)).collect();
-    Ok(HttpResponse::Ok().json(ContractsAnswer { contracts }))
+    let token = query.page_token.as_deref();
+    let (known, next_page_token) =
+        page(known, query.limit, token, |known| known.contract.reference.as_str())?;
+    let contracts = known.into_iter().map(|known| answer(&inventory, known, None)).collect();
+    Ok(HttpResponse::Ok().json(ContractsAnswer { contracts, next_page_token }))
 }
 
 /// One contract, with its schema.
@@ -110,25 +168,91 @@ pub(super) async fn get(
     let inventory = doors.registry.inventory();
     let known = inventory.contract(reference(&path)?.as_str()).ok_or(ControlError::ContractUnknown)?;
     let schema = inventory.schema(known.contract.schema_ref.as_str()).map(|known| &known.schema);
-    Ok(HttpResponse::Ok().json(answer(known, schema)))
+    let answer = answer(&inventory, known, schema);
+    Ok(HttpResponse::Ok().insert_header((ETAG, etag(known.version))).json(answer))
 }
 
-/// Takes a contract to ACTIVE: events are accepted under it from now on.
-pub(super) async fn activate(
-    request: HttpRequest,
-    path: RefPath,
-    doors: Data<Doors>,
-) -> Result<HttpResponse, ApiError> {
-    step(&request, &path, &doors, ContractState::Active).await
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChangesQuery {
+    /// The version to compare with; none: the one before.
+    from: Option<String>,
 }
 
-/// Takes a contract to ARCHIVED: no more events are accepted under it.
-pub(super) async fn archive(
+/// What a version changes, and which derived streams mask by one of the two.
+#[derive(Serialize)]
+struct ChangesAnswer {
+    #[serde(flatten)]
+    changes: ContractChanges,
+    masks: Vec<MaskChange>,
+}
+
+#[derive(Serialize)]
+struct MaskChange {
+    stream: StreamName,
+    from: Vec<FieldPath>,
+    to: Vec<FieldPath>,
+}
+
+/// What this version changes of an earlier one.
+pub(super) async fn changes(
     request: HttpRequest,
     path: RefPath,
+    query: Query<ChangesQuery>,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
-    step(&request, &path, &doors, ContractState::Archived).await
+    demand_admin(&request, &doors)?;
+    let inventory = doors.registry.inventory();
+    let reference = reference(&path)?;
+    let new = version(&inventory, &reference)?;
+    let from = match &query.from {
+        None => inventory.contract_before(&reference).map(|known| known.contract.reference.clone()),
+        Some(text) => {
+            let (handle, name, _) = reference.parts();
+            let before = format!("{handle}/{name}/{text}");
+            Some(before.parse().map_err(|_| ApiError::Parameter("from: a version N.N.N"))?)
+        }
+    };
+    let old = from.as_ref().map(|from| version(&inventory, from)).transpose()?;
+    let masked = |of: Option<&ContractRef>, stream: &KnownStream| {
+        let masks = stream.definition.derived.as_ref()?.masks.as_ref()?;
+        masks.patterns.get(of?).cloned()
+    };
+    let mut masks: Vec<MaskChange> = Vec::new();
+    for stream in inventory.streams() {
+        let (from, to) = (masked(from.as_ref(), stream), masked(Some(&reference), stream));
+        if from != to {
+            let (from, to) = (from.unwrap_or_default(), to.unwrap_or_default());
+            masks.push(MaskChange { stream: stream.definition.name.clone(), from, to });
+        }
+    }
+    masks.sort_by(|a, b| a.stream.cmp(&b.stream));
+    let changes = ContractChanges::between(old, new);
+    Ok(HttpResponse::Ok().json(ChangesAnswer { changes, masks }))
+}
+
+fn version<'a>(inventory: &'a Inventory, reference: &ContractRef) -> Result<Version<'a>, ControlError> {
+    let known = inventory.contract(reference.as_str()).ok_or(ControlError::ContractUnknown)?;
+    let contract = &*known.contract;
+    let schema = inventory.schema(contract.schema_ref.as_str()).ok_or(ControlError::SchemaUnknown)?;
+    Ok(Version { contract, schema: &schema.schema })
+}
+
+/// Takes a contract one step of its life further: review, revise, approve, activate, archive.
+pub(super) async fn step(
+    request: HttpRequest,
+    path: Path<(String, String, String, String)>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
+    let by = demand_admin(&request, &doors)?;
+    let (handle, name, version, step) = path.into_inner();
+    let step = ContractStep::named(&step).ok_or(ApiError::RouteUnknown)?;
+    let reference =
+        format!("{handle}/{name}/{version}").parse().map_err(|_| ControlError::ContractUnknown)?;
+    let expected = if_match(request.headers())?;
+    let rights = ContractRights::ALL;
+    let known = doors.registry.step_contract(by, rights, reference, step, expected).await?;
+    Ok(show(HttpResponse::Ok(), &doors, &known))
 }
 
 /// Deletes a contract that was never ACTIVE.
@@ -138,19 +262,14 @@ pub(super) async fn delete(
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let by = demand_admin(&request, &doors)?;
-    doors.registry.delete_contract(by, reference(&path)?).await?;
+    let expected = if_match(request.headers())?;
+    doors.registry.delete_contract(by, ContractRights::ALL, reference(&path)?, expected).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-async fn step(
-    request: &HttpRequest,
-    path: &RefPath,
-    doors: &Doors,
-    to: ContractState,
-) -> Result<HttpResponse, ApiError> {
-    let by = demand_admin(request, doors)?;
-    let known = doors.registry.step_contract(by, reference(path)?, to).await?;
-    Ok(HttpResponse::Ok().json(answer(&known, None)))
+fn show(mut response: HttpResponseBuilder, doors: &Doors, known: &KnownContract) -> HttpResponse {
+    let inventory = doors.registry.inventory();
+    response.insert_header((ETAG, etag(known.version))).json(answer(&inventory, known, None))
 }
 
 fn reference(path: &RefPath) -> Result<ContractRef, ControlError> {
@@ -158,7 +277,11 @@ fn reference(path: &RefPath) -> Result<ContractRef, ControlError> {
     format!("{handle}/{name}/{version}").parse().map_err(|_| ControlError::ContractUnknown)
 }
 
-fn answer<'a>(known: &'a KnownContract, schema: Option<&'a Schema>) -> ContractAnswer<'a> {
+fn answer<'a>(
+    inventory: &Inventory,
+    known: &'a KnownContract,
+    schema: Option<&'a Schema>,
+) -> ContractAnswer<'a> {
     let contract = &known.contract;
     let validation = |validation: &'a crate::domain::Validation| match &validation.rule {
         Rule::Regex { pattern } => {
@@ -177,10 +300,21 @@ fn answer<'a>(known: &'a KnownContract, schema: Option<&'a Schema>) -> ContractA
         cipher_suite: contract.suite,
         title: &contract.about.title,
         description: &contract.about.description,
-        warnings: contract.warnings(),
+        history: &contract.history,
+        warnings: warnings(inventory, contract),
         schema: schema.map(|schema| SchemaAnswer {
             kind: schema.kind,
             definition: serde_json::from_str(&schema.definition).ok(),
         }),
     }
+}
+
+/// What the author should look at again: said of the contract alone, and of it on its schema.
+fn warnings(inventory: &Inventory, contract: &Contract) -> Vec<String> {
+    let mut warnings = contract.warnings();
+    let schema = contract.schema_ref.as_str();
+    if let Ok(reading) = inventory.reading_plan(schema, contract.reference.as_str(), &[]) {
+        warnings.extend(reading.plan.warnings());
+    }
+    warnings
 }

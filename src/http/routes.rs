@@ -2,10 +2,10 @@
 
 use actix_web::{
     HttpResponse, Resource,
-    web::{self, ServiceConfig, get, post},
+    web::{self, ServiceConfig, get, post, put},
 };
 
-use super::{ApiError, batch, contracts, egress, health, ingest, streams, token};
+use super::{ApiError, batch, contracts, egress, health, ingest, schemas, streams, token};
 
 /// Adds all routes to an app whose data holds the doors.
 pub fn routes(app: &mut ServiceConfig) {
@@ -36,14 +36,15 @@ pub fn routes(app: &mut ServiceConfig) {
         .service(
             at("/api/v1/contracts/{handle}/{name}/{version}")
                 .route(get().to(contracts::get))
+                .route(put().to(contracts::replace))
                 .route(web::delete().to(contracts::delete)),
         )
         .service(
-            at("/api/v1/contracts/{handle}/{name}/{version}/activate").route(post().to(contracts::activate)),
+            at("/api/v1/contracts/{handle}/{name}/{version}/changes").route(get().to(contracts::changes)),
         )
-        .service(
-            at("/api/v1/contracts/{handle}/{name}/{version}/archive").route(post().to(contracts::archive)),
-        )
+        .service(at("/api/v1/contracts/{handle}/{name}/{version}/{step}").route(post().to(contracts::step)))
+        .service(at("/api/v1/schemas").route(get().to(schemas::list)))
+        .service(at("/api/v1/schemas/{handle}/{name}/{version}").route(get().to(schemas::get)))
         .default_service(web::to(unknown));
 }
 

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod cli;
+mod contracts;
 mod crash;
 mod derived;
 mod drivers;
