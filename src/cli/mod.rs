@@ -15,6 +15,7 @@ mod contract;
 mod credentials;
 mod demo;
 mod example_events;
+mod explain;
 mod failure;
 mod listen;
 mod output;
@@ -93,6 +94,8 @@ enum Command {
     Send(send::Arguments),
     /// Print the events of a stream, one JSON object a line
     Listen(listen::Arguments),
+    /// Say what would become of an event: accepted or not, and what each derived stream would see
+    Explain(explain::Arguments),
     /// Print the completion script of a shell
     Completion(completion::Arguments),
     /// Print the version
@@ -201,6 +204,7 @@ async fn call(command: Command, settings: &Settings) -> Result<()> {
         Command::Approve(Change::Contract(arguments)) => contract::step(settings, arguments, "approve").await,
         Command::Simulate(arguments) => simulate::run(settings, arguments).await,
         Command::Send(arguments) => send::run(settings, arguments).await,
+        Command::Explain(arguments) => explain::run(settings, arguments).await,
         Command::Listen(arguments) => listen::run(settings, arguments).await,
         Command::Serve(_) | Command::Demo(_) | Command::Completion(_) | Command::Version => {
             unreachable!("run handles the commands without a node")

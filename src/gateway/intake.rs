@@ -249,6 +249,10 @@ impl Intake {
         self.0.inventory.load_full()
     }
 
+    pub(super) fn zero_is_a_purpose(&self) -> bool {
+        self.0.consent.zero_is_a_purpose
+    }
+
     fn is_separate(&self, checked: &Checked) -> bool {
         !checked.consented && self.0.consent.separate_no_consent_keys
     }

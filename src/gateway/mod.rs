@@ -5,6 +5,7 @@
 
 mod access;
 mod batch;
+mod explain;
 mod intake;
 mod library;
 mod reader;
@@ -13,6 +14,7 @@ mod refusal;
 pub use self::{
     access::{Access, AccessError, Caller, Grant},
     batch::{BLOCK_BYTES_MAX, BatchBody, BatchFormat, BatchReport, BatchStop, RefusedEvent},
+    explain::{DerivedView, Explanation, FieldView, Seen, Shown, WhyNot, WhySealed},
     intake::{Intake, IntakeArgs},
     library::Library,
     reader::{LogReader, ReadError, ReadEvent, Start},

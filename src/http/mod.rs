@@ -9,6 +9,7 @@ mod body;
 mod contracts;
 mod doors;
 mod egress;
+mod explain;
 mod health;
 mod ingest;
 pub mod listener;

@@ -85,6 +85,12 @@ impl ApiError {
         self.row().0
     }
 
+    /// The status that goes with the code.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.row().1
+    }
+
     fn row(&self) -> Row {
         match self {
             Self::Access(error) => access_row(*error),

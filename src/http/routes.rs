@@ -5,7 +5,7 @@ use actix_web::{
     web::{self, ServiceConfig, get, post, put},
 };
 
-use super::{ApiError, batch, contracts, egress, health, ingest, schemas, streams, token};
+use super::{ApiError, batch, contracts, egress, explain, health, ingest, schemas, streams, token};
 
 /// Adds all routes to an app whose data holds the doors.
 pub fn routes(app: &mut ServiceConfig) {
@@ -32,6 +32,7 @@ pub fn routes(app: &mut ServiceConfig) {
                 .route(get().to(streams::get))
                 .route(web::delete().to(streams::delete)),
         )
+        .service(at("/api/v1/streams/{name}/explain").route(post().to(explain::explain)))
         .service(at("/api/v1/contracts").route(get().to(contracts::list)).route(post().to(contracts::create)))
         .service(
             at("/api/v1/contracts/{handle}/{name}/{version}")

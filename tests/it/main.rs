@@ -10,6 +10,7 @@ mod contracts;
 mod crash;
 mod derived;
 mod drivers;
+mod dry_run;
 mod faults;
 mod harness;
 mod keys;
