@@ -222,7 +222,7 @@ fn write(
 /// # Errors
 ///
 /// There is none, another one has its name, or it does not compile.
-pub(super) fn fitting_schema(
+pub fn fitting_schema(
     inventory: &Inventory,
     contract: &Contract,
     schema: Option<&Schema>,

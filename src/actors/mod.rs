@@ -29,8 +29,9 @@ mod stream_orders;
 mod streams;
 
 pub use self::{
-    contract_orders::{Expected, NewContract},
+    contract_orders::{Expected, NewContract, fitting_schema},
     inventory::{Inventory, KnownContract, KnownSchema, KnownStream, PlanError, ReadingPlan},
+    projection::open_fields,
     registry::{ControlError, RegistryHandle},
     root::{Actors, RootArgs, start},
     session_key::{KeyRequest, SessionKeyError},

@@ -91,7 +91,12 @@ pub async fn create(settings: &Settings, arguments: CreateArguments) -> Result<(
     Ok(())
 }
 
-fn read_document(path: &Path) -> Result<String, Failure> {
+/// A schema or contract file as text.
+///
+/// # Errors
+///
+/// It cannot be read, is too large, or is not UTF-8.
+pub fn read_document(path: &Path) -> Result<String, Failure> {
     let wrong = |why: String| {
         Failure::new(
             format!("cannot use {}: {why}", path.display()),

@@ -8,6 +8,7 @@
 //!
 //! Exit codes: 0 only on success, 1 for a failure, 2 for arguments that are not understood.
 
+mod check;
 mod chunks;
 mod client;
 mod completion;
@@ -94,6 +95,9 @@ enum Command {
     Send(send::Arguments),
     /// Print the events of a stream, one JSON object a line
     Listen(listen::Arguments),
+    /// Check a data contract without making it
+    #[command(subcommand, arg_required_else_help = true)]
+    Check(Check),
     /// Say what would become of an event: accepted or not, and what each derived stream would see
     Explain(explain::Arguments),
     /// Print the completion script of a shell
@@ -146,6 +150,13 @@ enum Delete {
     /// Delete a data contract that is still a draft
     #[command(aliases = ["contracts", "data-contract"])]
     Contract(contract::OneArgument),
+}
+
+#[derive(Subcommand)]
+enum Check {
+    /// Validate a data contract, and try it on the recent traffic of a stream
+    #[command(aliases = ["contracts", "data-contract"])]
+    Contract(check::Arguments),
 }
 
 #[derive(Subcommand)]
@@ -204,6 +215,7 @@ async fn call(command: Command, settings: &Settings) -> Result<()> {
         Command::Approve(Change::Contract(arguments)) => contract::step(settings, arguments, "approve").await,
         Command::Simulate(arguments) => simulate::run(settings, arguments).await,
         Command::Send(arguments) => send::run(settings, arguments).await,
+        Command::Check(Check::Contract(arguments)) => check::run(settings, arguments).await,
         Command::Explain(arguments) => explain::run(settings, arguments).await,
         Command::Listen(arguments) => listen::run(settings, arguments).await,
         Command::Serve(_) | Command::Demo(_) | Command::Completion(_) | Command::Version => {

@@ -15,7 +15,7 @@ use super::{
     shape::{self, NodeId, Nodes},
     tape::Tape,
 };
-use crate::domain::{ContractRef, Schema, SchemaKind, Serialization, limits};
+use crate::domain::{ContractRef, FieldPath, Schema, SchemaKind, Serialization, limits};
 
 /// A compiled schema.
 #[derive(Debug)]
@@ -155,6 +155,13 @@ impl SchemaPlan {
             Shape::Avro(avro) => Some(avro.fingerprint),
             Shape::Json(_) => None,
         }
+    }
+
+    /// Whether a JSON Schema lists the values of a field (`enum`, `const`). Avro cannot: a string takes any.
+    #[must_use]
+    pub fn lists_values(&self, path: &FieldPath) -> bool {
+        let segments: Vec<&str> = path.segments().collect();
+        matches!(&self.shape, Shape::Json(shape) if shape.lists_values(&segments))
     }
 
     /// Whether an Avro schema written out elsewhere (the header of a container) is this one: same

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use super::{Refusal, batch};
 use crate::{
     actors::{Inventory, KeyRequest, KnownStream, PlanError, SessionKeys},
-    clock::Clock,
+    clock::{Clock, Timestamp},
     config,
     crypto::{Fingerprinter, OpenKey},
     domain::{Fingerprint, Levels, RecordBatch, RecordHead, Serialization, StreamName, Suite, consent},
@@ -247,6 +247,18 @@ impl Intake {
 
     pub(super) fn inventory(&self) -> Arc<Inventory> {
         self.0.inventory.load_full()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    pub(super) fn log(&self) -> Arc<dyn EventLog> {
+        Arc::clone(&self.0.log)
+    }
+
+    pub(super) fn keys(&self) -> &SessionKeys {
+        &self.0.keys
     }
 
     pub(super) fn zero_is_a_purpose(&self) -> bool {

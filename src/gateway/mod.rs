@@ -10,6 +10,7 @@ mod intake;
 mod library;
 mod reader;
 mod refusal;
+mod traffic_check;
 
 pub use self::{
     access::{Access, AccessError, Caller, Grant},
@@ -19,4 +20,5 @@ pub use self::{
     library::Library,
     reader::{LogReader, ReadError, ReadEvent, Start},
     refusal::Refusal,
+    traffic_check::{DerivedCount, NotChecked, RefusalCount, TrafficReport, Trial, TrialError},
 };

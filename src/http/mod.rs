@@ -6,6 +6,7 @@
 mod admission;
 mod batch;
 mod body;
+mod contract_check;
 mod contracts;
 mod doors;
 mod egress;

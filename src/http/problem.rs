@@ -16,7 +16,7 @@ use super::batch::Verdicts;
 use crate::{
     actors::{ControlError, PlanError, StreamOrderError},
     event::container::ContainerError,
-    gateway::{AccessError, ReadError, Refusal},
+    gateway::{AccessError, ReadError, Refusal, TrialError},
     storage::{AppendError, LogError},
 };
 
@@ -69,6 +69,8 @@ pub enum ApiError {
     NotAWebSocket,
     #[error(transparent)]
     Control(#[from] ControlError),
+    #[error(transparent)]
+    Trial(#[from] TrialError),
     #[error("no such route")]
     RouteUnknown,
     #[error("this route does not take this method")]
@@ -122,6 +124,11 @@ impl ApiError {
             Self::Parameter(_) => ("parameter_invalid", 400, None),
             Self::NotAWebSocket => ("not_a_web_socket", 400, None),
             Self::Control(error) => control_row(error),
+            Self::Trial(TrialError::Log(LogError::UnknownStream)) => ("stream_unknown", 404, None),
+            Self::Trial(TrialError::Log(LogError::Damaged(_))) => ("log_damaged", 500, None),
+            Self::Trial(TrialError::Log(_)) => ("log_unavailable", 503, Some(2)),
+            Self::Trial(TrialError::Keys(_)) => ("key_unavailable", 503, Some(2)),
+            Self::Trial(TrialError::Busy) => ("overloaded", 503, Some(5)),
             Self::RouteUnknown => ("route_unknown", 404, None),
             Self::MethodUnknown => ("method_unknown", 405, None),
         }

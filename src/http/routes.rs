@@ -5,7 +5,9 @@ use actix_web::{
     web::{self, ServiceConfig, get, post, put},
 };
 
-use super::{ApiError, batch, contracts, egress, explain, health, ingest, schemas, streams, token};
+use super::{
+    ApiError, batch, contract_check, contracts, egress, explain, health, ingest, schemas, streams, token,
+};
 
 /// Adds all routes to an app whose data holds the doors.
 pub fn routes(app: &mut ServiceConfig) {
@@ -34,6 +36,7 @@ pub fn routes(app: &mut ServiceConfig) {
         )
         .service(at("/api/v1/streams/{name}/explain").route(post().to(explain::explain)))
         .service(at("/api/v1/contracts").route(get().to(contracts::list)).route(post().to(contracts::create)))
+        .service(at("/api/v1/contracts/check").route(post().to(contract_check::check)))
         .service(
             at("/api/v1/contracts/{handle}/{name}/{version}")
                 .route(get().to(contracts::get))
