@@ -4,6 +4,7 @@
 //! domain, clock      the words of the field, pure
 //! event   crypto     bytes <-> event by compiled plans; keys, sealing, tokens
 //! storage            log, keys, registry, leases; bytes in, bytes out
+//! schema_code        classes to send with, made from a schema
 //! actors             who decides: session keys, streams, consent filters, registry, janitor
 //! gateway            the doors that http may call
 //! http               connections, routes, answers
@@ -28,6 +29,7 @@ pub mod domain;
 pub mod event;
 pub mod gateway;
 pub mod http;
+pub mod schema_code;
 pub mod server;
 pub mod storage;
 pub mod telemetry;

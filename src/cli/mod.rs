@@ -127,6 +127,8 @@ enum Get {
     /// Show one schema
     #[command(alias = "schemas")]
     Schema(schema::GetArguments),
+    /// Print classes to send events of a schema with
+    SchemaCode(schema::CodeArguments),
 }
 
 #[derive(Subcommand)]
@@ -203,6 +205,7 @@ async fn call(command: Command, settings: &Settings) -> Result<()> {
         Command::List(List::Streams) => stream::list(settings).await,
         Command::List(List::Contracts(arguments)) => contract::list(settings, arguments).await,
         Command::Get(Get::Schema(arguments)) => schema::get(settings, arguments).await,
+        Command::Get(Get::SchemaCode(arguments)) => schema::code(settings, arguments).await,
         Command::List(List::Schemas) => schema::list(settings).await,
         Command::Delete(Delete::Stream(arguments)) => stream::delete(settings, arguments).await,
         Command::Delete(Delete::Contract(arguments)) => contract::delete(settings, arguments).await,

@@ -1,4 +1,4 @@
-//! `sluice get|list schema`.
+//! `sluice get|list schema`, `sluice get schema-code`.
 
 use anyhow::Result;
 use reqwest::Method;
@@ -33,6 +33,32 @@ pub async fn get(settings: &Settings, arguments: GetArguments) -> Result<()> {
         return output::print(&format!("{definition:#}\n"));
     }
     output::show(settings.format, &answer, || vec![table(std::slice::from_ref(&answer))])
+}
+
+/// Arguments of `sluice get schema-code`.
+#[derive(clap::Args)]
+pub struct CodeArguments {
+    /// Reference of the schema: handle/name/version
+    #[arg(value_name = "REF")]
+    reference: ContractRef,
+    /// Language of the classes
+    #[arg(long, value_parser = ["python", "typescript", "java", "rust"])]
+    language: String,
+}
+
+/// Runs `sluice get schema-code`: prints one file of code.
+///
+/// # Errors
+///
+/// The node refuses or cannot be reached.
+pub async fn code(settings: &Settings, arguments: CodeArguments) -> Result<()> {
+    let (handle, name, version) = arguments.reference.parts();
+    let path = ["schemas", handle, name, version, "code"];
+    let answer = Client::for_control(settings)?.get(&path, &[("language", &arguments.language)]).await?;
+    match settings.format {
+        Format::Json => output::print(&format!("{answer:#}\n")),
+        _ => output::print(answer.get("code").and_then(Value::as_str).unwrap_or_default()),
+    }
 }
 
 /// Runs `sluice list schemas`.

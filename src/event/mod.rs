@@ -38,6 +38,6 @@ pub use self::{
     changes::{ContractChanges, Version},
     error::{ContractError, DecodeError, Place, SchemaError, Violation},
     plan::{EventPlan, Field, Form, Personal, Stamp},
-    schema_plan::SchemaPlan,
+    schema_plan::{SchemaPlan, avro_schema},
     tape::{Mark, Tape, Text},
 };

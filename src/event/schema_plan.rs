@@ -189,6 +189,15 @@ impl AvroShape {
     }
 }
 
+/// An Avro schema without its logical types, parsed and as compact JSON; none when it is no Avro schema.
+#[must_use]
+pub fn avro_schema(definition: &str) -> Option<(AvroSchema, String)> {
+    let mut document: Value = serde_json::from_str(definition).ok()?;
+    drop_logical_types(&mut document);
+    let text = document.to_string();
+    Some((AvroSchema::parse(&document).ok()?, text))
+}
+
 pub(super) fn parse(mut document: Value) -> Result<AvroSchema, SchemaError> {
     drop_logical_types(&mut document);
     AvroSchema::parse(&document)

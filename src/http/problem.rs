@@ -17,6 +17,7 @@ use crate::{
     actors::{ControlError, PlanError, StreamOrderError},
     event::container::ContainerError,
     gateway::{AccessError, ReadError, Refusal, TrialError},
+    schema_code::CodeError,
     storage::{AppendError, LogError},
 };
 
@@ -69,6 +70,8 @@ pub enum ApiError {
     NotAWebSocket,
     #[error(transparent)]
     Control(#[from] ControlError),
+    #[error(transparent)]
+    Code(#[from] CodeError),
     #[error(transparent)]
     Trial(#[from] TrialError),
     #[error("no such route")]
@@ -124,6 +127,7 @@ impl ApiError {
             Self::Parameter(_) => ("parameter_invalid", 400, None),
             Self::NotAWebSocket => ("not_a_web_socket", 400, None),
             Self::Control(error) => control_row(error),
+            Self::Code(_) => ("schema_code_unsupported", 400, None),
             Self::Trial(TrialError::Log(LogError::UnknownStream)) => ("stream_unknown", 404, None),
             Self::Trial(TrialError::Log(LogError::Damaged(_))) => ("log_damaged", 500, None),
             Self::Trial(TrialError::Log(_)) => ("log_unavailable", 503, Some(2)),
@@ -246,6 +250,7 @@ pub const CODES: &[&str] = &[
     "precondition_failed",
     "refresh_token_invalid",
     "route_unknown",
+    "schema_code_unsupported",
     "schema_exists",
     "schema_header_missing",
     "schema_invalid",

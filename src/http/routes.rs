@@ -48,6 +48,7 @@ pub fn routes(app: &mut ServiceConfig) {
         )
         .service(at("/api/v1/contracts/{handle}/{name}/{version}/{step}").route(post().to(contracts::step)))
         .service(at("/api/v1/schemas").route(get().to(schemas::list)))
+        .service(at("/api/v1/schemas/{handle}/{name}/{version}/code").route(get().to(schemas::code)))
         .service(at("/api/v1/schemas/{handle}/{name}/{version}").route(get().to(schemas::get)))
         .default_service(web::to(unknown));
 }

@@ -11,6 +11,7 @@ use super::{ApiError, Doors, paging::page, streams::demand_admin};
 use crate::{
     actors::{ControlError, Inventory, KnownSchema},
     domain::{ContractRef, SchemaKind},
+    schema_code::{self, Language},
 };
 
 /// A schema as the API shows it.
@@ -71,6 +72,33 @@ pub(super) async fn get(
     let inventory = doors.registry.inventory();
     let known = known_schema(&inventory, &path)?;
     Ok(HttpResponse::Ok().json(answer(&inventory, known, true)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CodeQuery {
+    language: Language,
+}
+
+#[derive(Serialize)]
+struct CodeAnswer<'a> {
+    #[serde(rename = "ref")]
+    reference: &'a ContractRef,
+    code: String,
+}
+
+/// Classes to send events of the schema with.
+pub(super) async fn code(
+    request: HttpRequest,
+    path: Path<(String, String, String)>,
+    query: Query<CodeQuery>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
+    demand_admin(&request, &doors)?;
+    let inventory = doors.registry.inventory();
+    let schema = &known_schema(&inventory, &path)?.schema;
+    let code = schema_code::write(schema, query.language)?;
+    Ok(HttpResponse::Ok().json(CodeAnswer { reference: &schema.reference, code }))
 }
 
 fn known_schema<'a>(

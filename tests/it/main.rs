@@ -18,4 +18,5 @@ mod listener;
 mod oracle;
 mod reading;
 mod refusals;
+mod schema_code;
 mod tink;
