@@ -73,7 +73,6 @@ pub(super) const RESERVED: &[&str] = &[
 const HEAD: &str = r#"from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Dict, List, Literal, Optional
 
@@ -90,19 +89,39 @@ def _plain(value):
     return value
 
 
-class _Record(Mapping):
-    """A record by its names in the schema."""
+class _Record(dict):
+    """A record; as a dict, as Avro writers want one, it goes by the names in the schema."""
 
     _NAMES: Dict[str, str] = {}
 
+    __hash__ = None
+
     def __getitem__(self, name):
         return getattr(self, self._NAMES[name])
+
+    def __contains__(self, name):
+        return name in self._NAMES
 
     def __iter__(self):
         return iter(self._NAMES)
 
     def __len__(self):
         return len(self._NAMES)
+
+    def __eq__(self, other):
+        return type(self) is type(other) and _plain(self) == _plain(other)
+
+    def get(self, name, default=None):
+        return self[name] if name in self._NAMES else default
+
+    def keys(self):
+        return self._NAMES.keys()
+
+    def values(self):
+        return [self[name] for name in self._NAMES]
+
+    def items(self):
+        return [(name, self[name]) for name in self._NAMES]
 
     def to_dict(self):
         return _plain(self)

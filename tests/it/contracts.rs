@@ -265,13 +265,7 @@ async fn contracts_and_schemas_are_listed_page_by_page() {
 async fn bad_contracts_and_references_are_refused_with_a_code() {
     let node = Node::start().await;
     let good = schema(&json!([text("session")]));
-    let paths = [
-        "%2e%2e/%2e%2e/1.0.0",
-        "acme/..%2f..%2fetc/1.0.0",
-        "acme/visit/..%2F..",
-        "a/b/1.0.0",
-        "acme/x%00y/1.0.0",
-    ];
+    let paths = ["acme/..%2f..%2fetc/1.0.0", "acme/visit/..%2F..", "a/b/1.0.0", "acme/x%00y/1.0.0"];
     for path in paths {
         for (kind, code) in [("contracts", "contract_unknown"), ("schemas", "schema_unknown")] {
             let answer = node.admin(Method::GET, &format!("/api/v1/{kind}/{path}"), &Value::Null).await;

@@ -135,7 +135,7 @@ fn example_schema() -> Value {
 async fn a_contract_is_checked_as_its_creation_would_and_nothing_is_made() {
     let node = Node::start().await;
     let check = async |contract: Value| {
-        let body = json!({"ref": "acme/x/1.0.0", "schema": example_schema().to_string(),
+        let body = json!({"ref": "acme/xx/1.0.0", "schema": example_schema().to_string(),
             "contract": contract.to_string()});
         node.admin(Method::POST, CHECK, &body).await
     };
@@ -157,7 +157,7 @@ async fn a_contract_is_checked_as_its_creation_would_and_nothing_is_made() {
     assert_eq!(check(json!({"keyField": "consistentValue", "what": 1})).await.code(), "contract_invalid");
     let listed = node.admin(Method::GET, "/api/v1/contracts?handle=acme", &Value::Null).await.json();
     assert_eq!(listed["contracts"], json!([]));
-    assert_eq!(node.admin(Method::GET, "/api/v1/schemas/acme/x/1.0.0", &Value::Null).await.status, 404);
+    assert_eq!(node.admin(Method::GET, "/api/v1/schemas/acme/xx/1.0.0", &Value::Null).await.status, 404);
     let body = json!({"contract": "{}", "last_s": 0});
     assert_eq!(node.admin(Method::POST, CHECK, &body).await.code(), "parameter_invalid");
 }
