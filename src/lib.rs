@@ -5,6 +5,7 @@
 //! event   crypto     bytes <-> event by compiled plans; keys, sealing, tokens
 //! storage            log, keys, registry, leases; bytes in, bytes out
 //! audit              entries, the Merkle tree over them, checkpoints, verification
+//! schema_code        classes to send with, made from a schema
 //! actors             who decides: session keys, streams, consent filters, registry, auditor, janitor
 //! gateway            the doors that http may call
 //! http               connections, routes, answers
@@ -30,6 +31,7 @@ pub mod domain;
 pub mod event;
 pub mod gateway;
 pub mod http;
+pub mod schema_code;
 pub mod server;
 pub mod storage;
 pub mod telemetry;

@@ -74,12 +74,16 @@ fn a_file_is_at_most_500_lines() {
 }
 
 /// Who may not import whom: folder, and the folders of ours it never names.
-const NEVER: [(&str, &[&str]); 10] = [
+const NEVER: [(&str, &[&str]); 11] = [
     (
         "domain",
         &["event", "crypto", "storage", "actors", "gateway", "http", "server", "cli", "config", "telemetry"],
     ),
     ("event", &["crypto", "storage", "actors", "gateway", "http", "server", "cli", "config", "telemetry"]),
+    (
+        "schema_code",
+        &["crypto", "storage", "actors", "gateway", "http", "server", "cli", "config", "telemetry"],
+    ),
     ("crypto", &["event", "storage", "actors", "gateway", "http", "server", "cli", "config", "telemetry"]),
     ("storage", &["event", "crypto", "actors", "gateway", "http", "server", "cli"]),
     ("telemetry", &["event", "crypto", "storage", "actors", "gateway", "http", "server", "cli"]),

@@ -129,9 +129,26 @@ impl Inventory {
         self.contracts.get(reference)
     }
 
+    /// All schemas, in no order.
+    pub fn schemas(&self) -> impl Iterator<Item = &Arc<KnownSchema>> {
+        self.schemas.values()
+    }
+
     /// All contracts, in no order.
     pub fn contracts(&self) -> impl Iterator<Item = &Arc<KnownContract>> {
         self.contracts.values()
+    }
+
+    /// The newest version of the same contract before `reference`.
+    #[must_use]
+    pub fn contract_before(&self, reference: &ContractRef) -> Option<&Arc<KnownContract>> {
+        let (handle, name, _) = reference.parts();
+        let number = |reference: &ContractRef| reference.version_number();
+        let same = |other: &&Arc<KnownContract>| {
+            let parts = other.contract.reference.parts();
+            (parts.0, parts.1) == (handle, name) && number(&other.contract.reference) < number(reference)
+        };
+        self.contracts.values().filter(same).max_by_key(|known| number(&known.contract.reference))
     }
 
     /// The stream called `name`.

@@ -19,6 +19,7 @@ mod auditor;
 mod auditor_handle;
 mod bookkeeper;
 mod consent_filter;
+mod contract_orders;
 mod epoch_keys;
 mod inventory;
 mod inventory_store;
@@ -49,6 +50,7 @@ pub use self::{
         AuditPage, AuditorHandle, ConsistencyProof, InclusionProof, ReaderSeat, SignedCheckpoint,
     },
     bookkeeper::{UsageError, UsageHandle, UsageWindows},
+    contract_orders::{Expected, NewContract, fitting_schema},
     inventory::{
         Inventory, KnownContract, KnownGrant, KnownPrincipal, KnownProject, KnownSchema, KnownStream,
         PlanError, ReadingPlan,
@@ -60,8 +62,9 @@ pub use self::{
         CreatedToken, NewPrincipal, NewToken, PrincipalChange, PrincipalOrderError, TokenChoice,
     },
     project_orders::{ProjectChange, ProjectOrderError},
+    projection::open_fields,
     purposes::{KnownPurpose, NewPurpose},
-    registry::{ControlError, NewContract, RegistryHandle},
+    registry::{ControlError, RegistryHandle},
     root::{Actors, RootArgs, start},
     session_key::{KeyRequest, SessionKeyError},
     session_keys::SessionKeys,

@@ -15,7 +15,7 @@ use crate::{
     domain::{
         ConsentRule, ContractRef, FieldPath, KeyLink, Record, RecordBatch, RecordHead, Serialization, Suite,
     },
-    event::{EventPlan, Form, Tape, Text},
+    event::{EventPlan, Field, Form, Tape, Text},
     storage::Chunk,
 };
 
@@ -183,19 +183,39 @@ fn open_wanted(
     projections: &[Arc<Projection>],
     bench: &mut Workbench,
 ) {
-    bench.opened.clear();
-    for index in 0..bench.tape.marks().len() {
-        let mark = bench.tape.marks()[index];
-        let personal = plan.fields()[mark.field].personal.as_ref();
-        let opens = |at: &usize, level| projections[*at].rule.opens(level);
-        let text = match (personal, key) {
-            (Some(field), Some(key)) if bench.wanted.iter().any(|at| opens(at, field.level)) => {
-                bench.tape.add(body, mark.text, |sealed, out| key.open(&field.class, sealed, out)).ok()
+    let Workbench { tape, opened, wanted, .. } = bench;
+    let opens = |field: &Field| {
+        let level = field.personal.as_ref().map(|personal| personal.level);
+        level.is_some_and(|level| wanted.iter().any(|at| projections[*at].rule.opens(level)))
+    };
+    open_fields(body, plan, key, opens, tape, opened);
+}
+
+/// Opens the personal fields that are `wanted`: one entry in `opened` for each mark of `tape`, none for a
+/// field that is not wanted or cannot be opened. Returns whether every wanted one was opened.
+pub fn open_fields(
+    body: &[u8],
+    plan: &EventPlan,
+    key: Option<&OpenKey>,
+    wanted: impl Fn(&Field) -> bool,
+    tape: &mut Tape,
+    opened: &mut Vec<Option<Text>>,
+) -> bool {
+    let mut all = true;
+    opened.clear();
+    for index in 0..tape.marks().len() {
+        let mark = tape.marks()[index];
+        let field = &plan.fields()[mark.field];
+        let text = match (&field.personal, key) {
+            (Some(personal), Some(key)) if wanted(field) => {
+                tape.add(body, mark.text, |sealed, out| key.open(&personal.class, sealed, out)).ok()
             }
             _ => None,
         };
-        bench.opened.push(text);
+        all &= text.is_some() || field.personal.is_none() || !wanted(field);
+        opened.push(text);
     }
+    all
 }
 
 /// Chooses for every mark what `projection` sees of it. Returns the number of fields it should see open

@@ -17,21 +17,17 @@ use tokio::sync::watch;
 use super::{
     Inventory, KnownContract, KnownStream,
     ask::{AskError, ask, respond},
-    audited::{change, stepped},
+    contract_orders::{self, ContractOrder},
     inventory_store::{self, LoadError},
     order_error::OrderError,
     principal_orders::{PrincipalOrder, PrincipalOrderError},
-    project_orders::{self, ProjectOrder, ProjectOrderError},
+    project_orders::{ProjectOrder, ProjectOrderError},
     stream_orders::{self, CreatedStream, NewStream, StreamOrderError},
-    workshop::{Answer, Order, RegistryWorkshop, document},
+    workshop::{Answer, Order, RegistryWorkshop},
 };
 use crate::{
-    audit::Action,
-    domain::{
-        Contract, ContractDocumentError, ContractRef, ContractState, Schema, SchemaDocumentError, StateError,
-        StreamName, Who,
-    },
-    event::{ContractError, EventPlan, SchemaError, SchemaPlan},
+    domain::{ContractDocumentError, ContractRights, SchemaDocumentError, StateError, StreamName, Who},
+    event::{ContractError, SchemaError},
     storage::RegistryError,
 };
 
@@ -58,6 +54,12 @@ pub enum ControlError {
     Contract(#[from] ContractError),
     #[error(transparent)]
     State(#[from] StateError),
+    #[error("your role does not allow this step with this contract")]
+    StepForbidden,
+    #[error("only a DRAFT can be changed: take it back with revise, or make a new version")]
+    NotEditable,
+    #[error("it has another version than If-Match names: read it again")]
+    PreconditionFailed,
     #[error("a built-in contract cannot be changed")]
     BuiltIn,
     #[error("only a contract that was never ACTIVE can be deleted: archive it instead")]
@@ -96,13 +98,6 @@ impl From<AskError> for ControlError {
     fn from(_: AskError) -> ControlError {
         ControlError::Unavailable
     }
-}
-
-/// A contract to be created, with its schema unless it uses a known one.
-#[derive(Clone)]
-pub struct NewContract {
-    pub contract: Contract,
-    pub schema: Option<Schema>,
 }
 
 /// How the rest of Sluice reads and changes contracts and streams. Cheap to clone.
@@ -165,42 +160,6 @@ impl RegistryHandle {
         self.ask(|reply| RegistryMsg::DeleteStream { by, name, recursive, reply }).await
     }
 
-    /// Makes a contract in state DRAFT.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError`].
-    pub async fn create_contract(
-        &self,
-        by: Who,
-        new: NewContract,
-    ) -> Result<Arc<KnownContract>, ControlError> {
-        self.ask(|reply| RegistryMsg::CreateContract { by, new: Box::new(new), reply }).await
-    }
-
-    /// Takes a contract to state `to`.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError`].
-    pub async fn step_contract(
-        &self,
-        by: Who,
-        reference: ContractRef,
-        to: ContractState,
-    ) -> Result<Arc<KnownContract>, ControlError> {
-        self.ask(|reply| RegistryMsg::StepContract { by, reference, to, reply }).await
-    }
-
-    /// Deletes a contract that was never ACTIVE.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError`].
-    pub async fn delete_contract(&self, by: Who, reference: ContractRef) -> Result<(), ControlError> {
-        self.ask(|reply| RegistryMsg::DeleteContract { by, reference, reply }).await
-    }
-
     /// Has `work` done in its turn; answers once the snapshot shows what it changed.
     pub(super) async fn order<T, F>(
         &self,
@@ -260,21 +219,11 @@ pub(super) enum RegistryMsg {
         recursive: bool,
         reply: Reply<()>,
     },
-    CreateContract {
+    Contract {
         by: Who,
-        new: Box<NewContract>,
-        reply: Reply<Arc<KnownContract>>,
-    },
-    StepContract {
-        by: Who,
-        reference: ContractRef,
-        to: ContractState,
-        reply: Reply<Arc<KnownContract>>,
-    },
-    DeleteContract {
-        by: Who,
-        reference: ContractRef,
-        reply: Reply<()>,
+        rights: ContractRights,
+        order: Box<ContractOrder>,
+        reply: Reply<Option<Arc<KnownContract>>>,
     },
     Principal(Box<PrincipalOrder>),
     Project(Box<ProjectOrder>),
@@ -331,14 +280,8 @@ impl Actor for RegistryActor {
             RegistryMsg::DeleteStream { by, name, recursive, reply } => {
                 respond(reply, state.on_delete_stream(&by, &name, recursive).await);
             }
-            RegistryMsg::CreateContract { by, new, reply } => {
-                respond(reply, state.on_create_contract(&by, *new).await)
-            }
-            RegistryMsg::StepContract { by, reference, to, reply } => {
-                respond(reply, state.on_step_contract(&by, &reference, to).await);
-            }
-            RegistryMsg::DeleteContract { by, reference, reply } => {
-                respond(reply, state.on_delete_contract(&by, &reference).await);
+            RegistryMsg::Contract { by, rights, order, reply } => {
+                respond(reply, state.on_contract(&by, rights, *order).await);
             }
             RegistryMsg::Principal(order) => order.carry_out(state).await,
             RegistryMsg::Project(order) => order.carry_out(state).await,
@@ -378,91 +321,17 @@ impl RegistryState {
         Ok(())
     }
 
-    async fn on_create_contract(
+    async fn on_contract(
         &mut self,
         by: &Who,
-        new: NewContract,
-    ) -> Result<Arc<KnownContract>, ControlError> {
+        rights: ContractRights,
+        order: ContractOrder,
+    ) -> Result<Option<Arc<KnownContract>>, ControlError> {
         let inventory = self.args.inventory.load_full();
-        let NewContract { mut contract, schema } = new;
-        let reference = contract.reference.clone();
-        project_orders::demand_open(&inventory, &contract.project)?;
-        if inventory.contract(reference.as_str()).is_some() {
-            return Err(ControlError::ContractExists);
-        }
-        let known = inventory.schema(contract.schema_ref.as_str());
-        let is_new = match (known, &schema) {
-            (Some(known), Some(schema)) if known.schema.definition != schema.definition => {
-                return Err(ControlError::SchemaExists);
-            }
-            (None, None) => return Err(ControlError::SchemaUnknown),
-            (known, _) => known.is_none(),
-        };
-        let plan = match (known, &schema) {
-            (Some(known), _) => Arc::clone(&known.plan),
-            (None, Some(schema)) => Arc::new(SchemaPlan::compile(schema)?),
-            (None, None) => return Err(ControlError::SchemaUnknown),
-        };
-        contract.state = ContractState::Draft;
-        EventPlan::compile(plan, Arc::new(contract.clone()), &[])?;
-        let action = Action::ContractCreated { contract: reference.clone() };
-        let mut changes = vec![change(inventory_store::CONTRACT, &reference, 0, Some(document(&contract)))];
-        if let Some(schema) = schema.filter(|_| is_new) {
-            changes.push(change(inventory_store::SCHEMA, &schema.reference, 0, Some(document(&schema))));
-        }
-        self.args.workshop.apply(by, action, changes).await?;
+        let reference =
+            contract_orders::carry_out(&self.args.workshop, &inventory, by, rights, order).await?;
         self.reload().await?;
-        tracing::info!(?by, contract = %reference, "contract created");
-        self.contract(&reference)
-    }
-
-    async fn on_step_contract(
-        &mut self,
-        by: &Who,
-        reference: &ContractRef,
-        to: ContractState,
-    ) -> Result<Arc<KnownContract>, ControlError> {
-        let known = self.contract(reference)?;
-        if known.version == 0 {
-            return Err(ControlError::BuiltIn);
-        }
-        let mut contract = Contract::clone(&known.contract);
-        contract.state = contract.state.step(to)?;
-        let action = stepped(reference, known.contract.state, to);
-        let change = change(inventory_store::CONTRACT, reference, known.version, Some(document(&contract)));
-        self.args.workshop.apply(by, action, vec![change]).await?;
-        self.reload().await?;
-        tracing::info!(?by, contract = %reference, state = to.as_str(), "contract changed state");
-        self.contract(reference)
-    }
-
-    async fn on_delete_contract(&mut self, by: &Who, reference: &ContractRef) -> Result<(), ControlError> {
-        let known = self.contract(reference)?;
-        if known.version == 0 {
-            return Err(ControlError::BuiltIn);
-        }
-        if !matches!(
-            known.contract.state,
-            ContractState::Draft | ContractState::InReview | ContractState::Approved
-        ) {
-            return Err(ControlError::ContractInUse);
-        }
-        let inventory = self.args.inventory.load_full();
-        let masking: Vec<_> = inventory.masking_by(reference).map(StreamName::as_str).collect();
-        if !masking.is_empty() {
-            return Err(ControlError::ContractMasks(masking.join(", ")));
-        }
-        let action = Action::ContractDeleted { contract: reference.clone() };
-        let change = change(inventory_store::CONTRACT, reference, known.version, None);
-        self.args.workshop.apply(by, action, vec![change]).await?;
-        self.reload().await?;
-        tracing::info!(?by, contract = %reference, "contract deleted");
-        Ok(())
-    }
-
-    fn contract(&self, reference: &ContractRef) -> Result<Arc<KnownContract>, ControlError> {
-        let inventory = self.args.inventory.load();
-        inventory.contract(reference.as_str()).cloned().ok_or(ControlError::ContractUnknown)
+        Ok(self.args.inventory.load().contract(reference.as_str()).cloned())
     }
 
     /// Reads the store and publishes a new snapshot.

@@ -172,13 +172,44 @@ impl Client {
         self.json(self.send(request).await?).await
     }
 
-    /// Gets `/api/v1/<segments>` with a query.
+    /// Gets `/api/v1/<segments>` with query parameters.
     ///
     /// # Errors
     ///
     /// Every [`ClientError`].
-    pub async fn get(&self, segments: &[&str], query: &[(&str, String)]) -> Result<Value, ClientError> {
+    pub async fn get<V: AsRef<str>>(
+        &self,
+        segments: &[&str],
+        query: &[(&str, V)],
+    ) -> Result<Value, ClientError> {
         self.with_query(Method::GET, segments, query).await
+    }
+
+    /// All pages of the list at `/api/v1/<segments>`, put together under `key`.
+    ///
+    /// # Errors
+    ///
+    /// Every [`ClientError`].
+    pub async fn list(
+        &self,
+        segments: &[&str],
+        key: &str,
+        filters: &[(&str, &str)],
+    ) -> Result<Value, ClientError> {
+        let mut all = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let page = token.as_deref().map(|token| ("pageToken", token));
+            let query: Vec<_> = filters.iter().copied().chain([("limit", "200")]).chain(page).collect();
+            let mut answer = self.get(segments, &query).await?;
+            if let Some(Value::Array(entries)) = answer.get_mut(key) {
+                all.append(entries);
+            }
+            token = answer.get("nextPageToken").and_then(Value::as_str).map(str::to_owned);
+            if token.is_none() {
+                return Ok(serde_json::json!({ key: all }));
+            }
+        }
     }
 
     /// What deleting a stream would delete.
@@ -187,7 +218,7 @@ impl Client {
     ///
     /// Every [`ClientError`].
     pub async fn deletion_of(&self, stream: &str) -> Result<Value, ClientError> {
-        let query = [("recursive", "true".to_owned()), ("dryRun", "true".to_owned())];
+        let query = [("recursive", "true"), ("dryRun", "true")];
         self.with_query(Method::DELETE, &["streams", stream], &query).await
     }
 
@@ -201,14 +232,16 @@ impl Client {
         self.send(request).await?.bytes().await.map_err(|error| self.failed(error))
     }
 
-    async fn with_query(
+    async fn with_query<V: AsRef<str>>(
         &self,
         method: Method,
         segments: &[&str],
-        query: &[(&str, String)],
+        query: &[(&str, V)],
     ) -> Result<Value, ClientError> {
         let mut url = self.server.at(&[&["api", "v1"], segments].concat());
-        url.query_pairs_mut().extend_pairs(query);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
         let request = self.authorized(self.http.request(method, url)).timeout(CALL_DEADLINE);
         self.json(self.send(request).await?).await
     }

@@ -1,4 +1,4 @@
-//! `sluice create|get|list|activate|archive|delete contract`.
+//! `sluice create|get|list|review|revise|approve|activate|archive|delete contract`.
 
 use std::path::{Path, PathBuf};
 
@@ -42,6 +42,31 @@ pub struct OneArgument {
     reference: ContractRef,
 }
 
+/// Arguments of `sluice get contract`.
+#[derive(clap::Args)]
+pub struct GetArguments {
+    /// Reference of the contract: handle/name/version
+    #[arg(value_name = "REF")]
+    reference: ContractRef,
+    /// Show what it changes of the version before
+    #[arg(long)]
+    changes: bool,
+    /// Version to compare with, instead of the one before
+    #[arg(long, value_name = "VERSION")]
+    from: Option<String>,
+}
+
+/// Arguments of `sluice list contracts`.
+#[derive(clap::Args)]
+pub struct ListArguments {
+    /// Only contracts in this state, as DRAFT
+    #[arg(long)]
+    state: Option<String>,
+    /// Only contracts of this handle
+    #[arg(long)]
+    handle: Option<String>,
+}
+
 /// Runs `sluice create contract`.
 ///
 /// # Errors
@@ -70,7 +95,12 @@ pub async fn create(settings: &Settings, arguments: CreateArguments) -> Result<(
     Ok(())
 }
 
-fn read_document(path: &Path) -> Result<String, Failure> {
+/// A schema or contract file as text.
+///
+/// # Errors
+///
+/// It cannot be read, is too large, or is not UTF-8.
+pub fn read_document(path: &Path) -> Result<String, Failure> {
     let wrong = |why: String| {
         Failure::new(
             format!("cannot use {}: {why}", path.display()),
@@ -89,15 +119,31 @@ fn read_document(path: &Path) -> Result<String, Failure> {
 /// # Errors
 ///
 /// The node refuses or cannot be reached.
-pub async fn get(settings: &Settings, arguments: OneArgument) -> Result<()> {
+pub async fn get(settings: &Settings, arguments: GetArguments) -> Result<()> {
+    if arguments.changes || arguments.from.is_some() {
+        return changes(settings, &arguments).await;
+    }
     let answer = one(settings, Method::GET, &arguments.reference, None).await?;
     output::show(settings.format, &answer, || match settings.format {
         Format::Plain => vec![table(std::slice::from_ref(&answer))],
-        _ => vec![table(std::slice::from_ref(&answer)), fields_table(&answer), validations_table(&answer)]
-            .into_iter()
-            .filter(|table| !table.rows.is_empty())
-            .collect(),
+        _ => vec![
+            table(std::slice::from_ref(&answer)),
+            fields_table(&answer),
+            validations_table(&answer),
+            history_table(&answer),
+        ]
+        .into_iter()
+        .filter(|table| !table.rows.is_empty())
+        .collect(),
     })
+}
+
+async fn changes(settings: &Settings, arguments: &GetArguments) -> Result<()> {
+    let (handle, name, version) = arguments.reference.parts();
+    let path = ["contracts", handle, name, version, "changes"];
+    let from: Vec<_> = arguments.from.iter().map(|from| ("from", from.as_str())).collect();
+    let answer = Client::for_control(settings)?.get(&path, &from).await?;
+    output::show(settings.format, &answer, || vec![changes_table(&answer)])
 }
 
 /// Runs `sluice list contracts`.
@@ -105,27 +151,22 @@ pub async fn get(settings: &Settings, arguments: OneArgument) -> Result<()> {
 /// # Errors
 ///
 /// The node refuses or cannot be reached.
-pub async fn list(settings: &Settings) -> Result<()> {
-    let answer = Client::for_control(settings)?.call(Method::GET, &["contracts"], None).await?;
+pub async fn list(settings: &Settings, arguments: ListArguments) -> Result<()> {
+    let filters = [("state", &arguments.state), ("handle", &arguments.handle)];
+    let filters: Vec<(&str, &str)> =
+        filters.iter().filter_map(|(key, value)| Some((*key, value.as_deref()?))).collect();
+    let answer = Client::for_control(settings)?.list(&["contracts"], "contracts", &filters).await?;
     output::show(settings.format, &answer, || vec![table(items_at(&answer, "/contracts"))])
 }
 
-/// Runs `sluice activate contract`.
+/// Runs `sluice review|revise|approve|activate|archive contract`.
 ///
 /// # Errors
 ///
 /// The node refuses, for instance from the contract's state, or cannot be reached.
-pub async fn activate(settings: &Settings, arguments: OneArgument) -> Result<()> {
-    change(settings, arguments, "activate").await
-}
-
-/// Runs `sluice archive contract`.
-///
-/// # Errors
-///
-/// The node refuses, for instance from the contract's state, or cannot be reached.
-pub async fn archive(settings: &Settings, arguments: OneArgument) -> Result<()> {
-    change(settings, arguments, "archive").await
+pub async fn step(settings: &Settings, arguments: OneArgument, verb: &str) -> Result<()> {
+    let answer = one(settings, Method::POST, &arguments.reference, Some(verb)).await?;
+    output::show(settings.format, &answer, || vec![table(std::slice::from_ref(&answer))])
 }
 
 /// Runs `sluice delete contract`.
@@ -141,11 +182,6 @@ pub async fn delete(settings: &Settings, arguments: OneArgument) -> Result<()> {
         Format::Plain => output::print(&format!("{reference}\n")),
         Format::Json => output::print(&format!("{:#}\n", json!({"ref": reference}))),
     }
-}
-
-async fn change(settings: &Settings, arguments: OneArgument, verb: &str) -> Result<()> {
-    let answer = one(settings, Method::POST, &arguments.reference, Some(verb)).await?;
-    output::show(settings.format, &answer, || vec![table(std::slice::from_ref(&answer))])
 }
 
 async fn one(
@@ -191,4 +227,57 @@ fn validations_table(contract: &Value) -> Table {
         headers: &["Validated Field", "Type", "Value"],
         rows: items_at(contract, "/validations").iter().map(row).collect(),
     }
+}
+
+fn history_table(contract: &Value) -> Table {
+    let row = |taken: &Value| {
+        let who = ["/who/id", "/who/kind"].map(|at| text_at(taken, at));
+        vec![text_at(taken, "/step"), who.into_iter().find(|who| !who.is_empty()).unwrap_or_default()]
+    };
+    Table { headers: &["Step", "By"], rows: items_at(contract, "/history").iter().map(row).collect() }
+}
+
+/// One row per change, in words.
+fn changes_table(answer: &Value) -> Table {
+    let lists = [
+        ("/fieldsAdded", "field added"),
+        ("/fieldsRemoved", "field removed"),
+        ("/typesChanged", "type changed"),
+        ("/levelsChanged", "level changed"),
+        ("/equalityClassesChanged", "equality class changed"),
+        ("/validationsAdded", "validation added"),
+        ("/validationsRemoved", "validation removed"),
+        ("/masks", "mask changed"),
+    ];
+    let mut rows = Vec::new();
+    for (at, what) in lists {
+        for change in items_at(answer, at) {
+            let first =
+                |keys: [&str; 3]| keys.map(|key| text_at(change, key)).into_iter().find(|t| !t.is_empty());
+            let subject = first(["/path", "/field", "/stream"]).unwrap_or_default();
+            let (from, to) = match at {
+                "/fieldsAdded" | "/validationsAdded" => (String::new(), first(["/type", "/value", "/value"])),
+                "/fieldsRemoved" | "/validationsRemoved" => {
+                    (first(["/type", "/value", "/value"]).unwrap_or_default(), None)
+                }
+                _ => (text_at(change, "/from"), Some(text_at(change, "/to"))),
+            };
+            rows.push(vec![what.to_owned(), subject, from, to.unwrap_or_default()]);
+        }
+    }
+    for (at, what) in
+        [("/keyField", "key field changed"), ("/dataSubjectField", "data subject field changed")]
+    {
+        if answer.pointer(at).is_some_and(|change| !change.is_null()) {
+            let text = |key: &str| text_at(answer, &format!("{at}/{key}"));
+            rows.push(vec![what.to_owned(), text("path"), text("from"), text("to")]);
+        }
+    }
+    for (at, what) in
+        [("/oldReadsNew", "old readers read new events"), ("/newReadsOld", "new readers read old events")]
+    {
+        let text = |key: &str| text_at(answer, &format!("{at}/{key}"));
+        rows.push(vec![what.to_owned(), text("verdict"), String::new(), text("reason")]);
+    }
+    Table { headers: &["Change", "What", "From", "To"], rows }
 }

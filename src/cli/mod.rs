@@ -9,6 +9,7 @@
 //! Exit codes: 0 only on success, 1 for a failure, 2 for arguments that are not understood.
 
 mod audit;
+mod check;
 mod chunks;
 mod client;
 mod completion;
@@ -17,6 +18,7 @@ mod credential;
 mod credentials;
 mod demo;
 mod example_events;
+mod explain;
 mod failure;
 mod listen;
 mod output;
@@ -24,6 +26,7 @@ mod policy;
 mod principal;
 mod project;
 mod purpose;
+mod schema;
 mod send;
 mod serve;
 mod settings;
@@ -78,6 +81,15 @@ enum Command {
     /// Delete a stream or a data contract
     #[command(subcommand, arg_required_else_help = true)]
     Delete(Delete),
+    /// Ask for the review of a data contract
+    #[command(subcommand, arg_required_else_help = true)]
+    Review(Step),
+    /// Take a data contract back to DRAFT, to edit it
+    #[command(subcommand, arg_required_else_help = true)]
+    Revise(Step),
+    /// Approve a data contract that somebody else made
+    #[command(subcommand, arg_required_else_help = true)]
+    Approve(Step),
     /// Let events use a data contract, which can then no longer change
     #[command(subcommand, arg_required_else_help = true)]
     Activate(Change),
@@ -122,6 +134,11 @@ enum Command {
     /// Read, prove and verify the audit log
     #[command(subcommand, arg_required_else_help = true)]
     Audit(audit::Audit),
+    /// Check a data contract without making it
+    #[command(subcommand, arg_required_else_help = true)]
+    Check(Check),
+    /// Say what would become of an event: accepted or not, and what each derived stream would see
+    Explain(explain::Arguments),
     /// Print the completion script of a shell
     Completion(completion::Arguments),
     /// Print the version
@@ -161,7 +178,7 @@ enum Get {
     Stream(stream::GetArguments),
     /// Show one data contract
     #[command(aliases = ["contracts", "data-contract"])]
-    Contract(contract::OneArgument),
+    Contract(contract::GetArguments),
     /// Show one user
     User(principal::OneArgument),
     /// Show one service account
@@ -171,6 +188,11 @@ enum Get {
     /// Show one policy
     #[command(alias = "policies")]
     Policy(policy::OneArgument),
+    /// Show one schema
+    #[command(alias = "schemas")]
+    Schema(schema::GetArguments),
+    /// Print classes to send events of a schema with
+    SchemaCode(schema::CodeArguments),
 }
 
 #[derive(Subcommand)]
@@ -180,7 +202,7 @@ enum List {
     Streams(stream::ListArguments),
     /// Show all data contracts
     #[command(aliases = ["contract", "data-contract", "data-contracts"])]
-    Contracts,
+    Contracts(contract::ListArguments),
     /// Show all users and service accounts
     Principals,
     /// Show all users
@@ -207,6 +229,9 @@ enum List {
     /// Show all policies
     #[command(alias = "policy")]
     Policies,
+    /// Show all schemas
+    #[command(alias = "schema")]
+    Schemas,
 }
 
 #[derive(Subcommand)]
@@ -289,6 +314,20 @@ enum Switch {
 }
 
 #[derive(Subcommand)]
+enum Check {
+    /// Validate a data contract, and try it on the recent traffic of a stream
+    #[command(aliases = ["contracts", "data-contract"])]
+    Contract(check::Arguments),
+}
+
+#[derive(Subcommand)]
+enum Step {
+    /// The data contract
+    #[command(aliases = ["contracts", "data-contract"])]
+    Contract(contract::OneArgument),
+}
+
+#[derive(Subcommand)]
 enum Change {
     /// The data contract
     #[command(aliases = ["contracts", "data-contract"])]
@@ -359,15 +398,12 @@ async fn call(command: Command, settings: &Settings) -> Result<()> {
         Command::List(List::Members(arguments)) => project::list_members(settings, arguments).await,
         Command::List(List::Grants(arguments)) => project::list_grants(settings, arguments).await,
         Command::List(List::Streams(arguments)) => stream::list(settings, arguments).await,
-        Command::List(List::Contracts) => contract::list(settings).await,
         Command::Delete(Delete::User(arguments) | Delete::ServiceAccount(arguments)) => {
             principal::delete(settings, arguments).await
         }
         Command::Delete(Delete::Project(arguments)) => project::delete(settings, arguments).await,
         Command::Delete(Delete::Stream(arguments)) => stream::delete(settings, arguments).await,
         Command::Delete(Delete::Contract(arguments)) => contract::delete(settings, arguments).await,
-        Command::Activate(Change::Contract(arguments)) => contract::activate(settings, arguments).await,
-        Command::Archive(Change::Contract(arguments)) => contract::archive(settings, arguments).await,
         Command::Update(Update::Stream(arguments)) => stream_settings::update(settings, arguments).await,
         command @ (Command::Update(_)
         | Command::Add(_)
@@ -394,8 +430,21 @@ async fn call(command: Command, settings: &Settings) -> Result<()> {
         Command::Disable(Switch::Stream(arguments)) => {
             stream_settings::switch(settings, arguments, false).await
         }
+        Command::List(List::Contracts(arguments)) => contract::list(settings, arguments).await,
+        Command::Get(Get::Schema(arguments)) => schema::get(settings, arguments).await,
+        Command::Get(Get::SchemaCode(arguments)) => schema::code(settings, arguments).await,
+        Command::List(List::Schemas) => schema::list(settings).await,
+        Command::Activate(Change::Contract(arguments)) => {
+            contract::step(settings, arguments, "activate").await
+        }
+        Command::Archive(Change::Contract(arguments)) => contract::step(settings, arguments, "archive").await,
+        Command::Review(Step::Contract(arguments)) => contract::step(settings, arguments, "review").await,
+        Command::Revise(Step::Contract(arguments)) => contract::step(settings, arguments, "revise").await,
+        Command::Approve(Step::Contract(arguments)) => contract::step(settings, arguments, "approve").await,
         Command::Simulate(arguments) => simulate::run(settings, arguments).await,
         Command::Send(arguments) => send::run(settings, arguments).await,
+        Command::Check(Check::Contract(arguments)) => check::run(settings, arguments).await,
+        Command::Explain(arguments) => explain::run(settings, arguments).await,
         Command::Listen(arguments) => listen::run(settings, arguments).await,
         Command::Audit(command) => audit::run(settings, command).await,
         Command::Serve(_)

@@ -121,6 +121,23 @@ impl ConsentRule {
             }
     }
 
+    /// The levels asked for that an event with `levels` does not give.
+    #[must_use]
+    pub fn missing(&self, levels: &[i32]) -> Vec<i32> {
+        match self {
+            ConsentRule::Granular(asked) => {
+                asked.iter().copied().filter(|level| !levels.contains(level)).collect()
+            }
+            ConsentRule::Cumulative(asked) => {
+                if levels.iter().any(|level| level >= asked) {
+                    Vec::new()
+                } else {
+                    vec![*asked]
+                }
+            }
+        }
+    }
+
     /// Whether a field of this level is opened in events that pass.
     #[must_use]
     pub fn opens(&self, level: i32) -> bool {

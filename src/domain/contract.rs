@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ContractRef, FieldPath, ProjectName, Suite};
+use super::{ContractRef, FieldPath, ProjectName, StepTaken, Suite, Who};
 
 /// Where a contract is in its life. Events are accepted only under an `ACTIVE` one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -68,10 +68,16 @@ impl ContractState {
         }
     }
 
-    /// Whether rules and schema may still be changed, and the contract deleted.
+    /// Whether its rules may still be changed.
     #[must_use]
     pub fn is_editable(self) -> bool {
-        matches!(self, ContractState::Draft | ContractState::InReview)
+        self == ContractState::Draft
+    }
+
+    /// Whether no event was ever accepted under it, so that it may go.
+    #[must_use]
+    pub fn was_never_active(self) -> bool {
+        matches!(self, ContractState::Draft | ContractState::InReview | ContractState::Approved)
     }
 }
 
@@ -137,6 +143,9 @@ pub struct Contract {
     pub suite: Suite,
     #[serde(default)]
     pub about: ContractAbout,
+    /// The steps of its life, oldest first; the first one names the author. Empty for the catalogue.
+    #[serde(default)]
+    pub history: Vec<StepTaken>,
 }
 
 /// What people read about a contract. Stays editable in every state.
@@ -170,6 +179,7 @@ impl Contract {
             data_subject_field: None,
             suite: Suite::default(),
             about: ContractAbout::default(),
+            history: Vec::new(),
         }
     }
 
@@ -177,6 +187,12 @@ impl Contract {
     #[must_use]
     pub fn serves(&self, project: &ProjectName) -> bool {
         self.is_public || self.project == *project
+    }
+
+    /// Whether `who` made this contract.
+    #[must_use]
+    pub fn is_by(&self, who: &Who) -> bool {
+        self.history.first().is_some_and(|first| first.who == *who)
     }
 
     /// Whether an event of this contract may be sent under `schema`.

@@ -88,6 +88,13 @@ impl Contract {
         Ok(contract)
     }
 
+    /// The reference that a contract document gives itself, if it can be read.
+    #[must_use]
+    pub fn named_in(text: &str) -> Option<ContractRef> {
+        let document = document::read(text).ok()?;
+        Place::top(&document).get("ref")?.reference().ok()
+    }
+
     /// The contract in the form `parse` reads, with its reference and state, for people and for the API.
     #[must_use]
     pub fn to_document(&self) -> Value {

@@ -40,6 +40,13 @@ impl ContractRef {
         let mut next = || parts.next().unwrap_or_default();
         (next(), next(), next())
     }
+
+    /// The version as numbers, which order as versions do.
+    #[must_use]
+    pub fn version_number(&self) -> [u32; 3] {
+        let mut numbers = self.parts().2.split('.').map(|part| part.parse().unwrap_or(0));
+        [(); 3].map(|()| numbers.next().unwrap_or(0))
+    }
 }
 
 impl FromStr for ContractRef {

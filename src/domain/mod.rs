@@ -4,6 +4,7 @@ pub mod catalogue;
 pub mod consent;
 mod contract;
 mod contract_document;
+mod contract_life;
 mod contract_ref;
 mod document;
 mod field_path;
@@ -29,6 +30,7 @@ pub use self::{
     consent::{ConsentRule, ConsentRuleError},
     contract::{Contract, ContractAbout, ContractState, PersonalField, Rule, StateError, Validation},
     contract_document::ContractDocumentError,
+    contract_life::{ContractRights, ContractStep, StepTaken, may_step, remember},
     contract_ref::{ContractRef, REF_BYTES_MAX, RefError},
     document::{DocumentError, DocumentRule},
     field_path::{FIELD_PATH_BYTES_MAX, FieldPath, FieldPathError, META_FIELD},

@@ -94,6 +94,17 @@ impl JsonShape {
         }
     }
 
+    /// Whether a field that [`JsonShape::repeats`] found takes listed values only.
+    pub fn lists_values(&self, path: &[&str]) -> bool {
+        let mut repeats = false;
+        let mut at = self.enter(&self.document, &mut repeats).ok();
+        for segment in path {
+            let next = at.and_then(|at| property(&self.document, at, segment));
+            at = next.and_then(|next| self.enter(next, &mut repeats).ok());
+        }
+        at.is_some_and(|at| at.get("enum").is_some() || at.get("const").is_some())
+    }
+
     /// Steps through references, `null` alternatives and arrays.
     fn enter<'a>(&'a self, mut at: &'a Value, repeats: &mut bool) -> Result<&'a Value, &'static str> {
         for _ in 0..limits::DEPTH_MAX {

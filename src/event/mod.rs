@@ -10,11 +10,13 @@
 //! json.rs        Avro JSON    ├ decode > Tape > encode
 //! json_body.rs   JSON Schema  ┘
 //! shape.rs, meta.rs, json_schema.rs   compiled schemas      contract_rules.rs   contracts against them
+//! changes.rs   versions compared
 //! json_scan.rs   JSON text                                  container.rs        Avro object containers
 //! ```
 //! Who may enter: `actors`, `http`, `cli`. Imports `domain` and `clock` only.
 
 mod avro;
+mod changes;
 pub mod container;
 mod contract_rules;
 mod error;
@@ -33,8 +35,9 @@ mod write;
 mod tests;
 
 pub use self::{
+    changes::{ContractChanges, Version},
     error::{ContractError, DecodeError, Place, SchemaError, Violation},
     plan::{EventPlan, Field, Form, Personal, Stamp},
-    schema_plan::SchemaPlan,
+    schema_plan::{SchemaPlan, avro_schema},
     tape::{Mark, Tape, Text},
 };

@@ -100,7 +100,38 @@ impl EventPlan {
     /// What an author should know although nothing is wrong. Empty when there is nothing to say.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        Vec::new()
+        let few = |field: &Field| {
+            let finite = self
+                .rules
+                .iter()
+                .any(|rule| self.fields[rule.field].path == field.path && lists_few_values(&rule.pattern));
+            finite || self.schema.lists_values(&field.path)
+        };
+        let mut warnings = Vec::new();
+        for field in self.fields.iter().filter(|field| field.personal.is_some() && few(field)) {
+            warnings.push(format!(
+                "{}: takes only a few different values; equal values of one session seal to equal text, so \
+                 whoever counts them may guess them",
+                field.path
+            ));
+        }
+        for field in self.fields.iter().filter(|field| field.is_key && few(field)) {
+            warnings.push(format!(
+                "{}: the key field takes only a few different values; events of many people then share one \
+                 session and its key",
+                field.path
+            ));
+        }
+        let joined =
+            |field: &&Field| field.personal.as_ref().is_some_and(|personal| personal.class.is_empty());
+        if self.fields.iter().filter(joined).count() > 1 {
+            warnings.push(
+                "fields of the empty equality class show equal values as equal across fields; name classes to \
+                 keep them apart"
+                    .to_owned(),
+            );
+        }
+        warnings
     }
 
     /// The fields that [`Tape::marks`] refers to.
@@ -304,6 +335,19 @@ impl EventPlan {
         }
     }
 }
+
+/// Whether a pattern is a list of at most [`FEW_VALUES_MAX`] fixed texts, as `^(m|f|x)$`.
+fn lists_few_values(pattern: &str) -> bool {
+    let inner = pattern.strip_prefix('^').unwrap_or(pattern);
+    let inner = inner.strip_suffix('$').unwrap_or(inner);
+    let inner = inner.strip_prefix("(?:").or(inner.strip_prefix('(')).unwrap_or(inner);
+    let inner = inner.strip_suffix(')').unwrap_or(inner);
+    let fixed = |text: &str| text.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | ' '));
+    inner.split('|').all(fixed) && inner.split('|').count() <= FEW_VALUES_MAX
+}
+
+/// Values that can be told apart by counting them.
+const FEW_VALUES_MAX: usize = 32;
 
 /// Characters of a value that a refusal shows.
 const SHOWN_CHARS_MAX: usize = 200;

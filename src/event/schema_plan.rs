@@ -15,7 +15,7 @@ use super::{
     shape::{self, NodeId, Nodes},
     tape::Tape,
 };
-use crate::domain::{ContractRef, Schema, SchemaKind, Serialization, limits};
+use crate::domain::{ContractRef, FieldPath, Schema, SchemaKind, Serialization, limits};
 
 /// A compiled schema.
 #[derive(Debug)]
@@ -157,6 +157,13 @@ impl SchemaPlan {
         }
     }
 
+    /// Whether a JSON Schema lists the values of a field (`enum`, `const`). Avro cannot: a string takes any.
+    #[must_use]
+    pub fn lists_values(&self, path: &FieldPath) -> bool {
+        let segments: Vec<&str> = path.segments().collect();
+        matches!(&self.shape, Shape::Json(shape) if shape.lists_values(&segments))
+    }
+
     /// Whether an Avro schema written out elsewhere (the header of a container) is this one: same
     /// Parsing Canonical Form.
     #[must_use]
@@ -182,7 +189,16 @@ impl AvroShape {
     }
 }
 
-fn parse(mut document: Value) -> Result<AvroSchema, SchemaError> {
+/// An Avro schema without its logical types, parsed and as compact JSON; none when it is no Avro schema.
+#[must_use]
+pub fn avro_schema(definition: &str) -> Option<(AvroSchema, String)> {
+    let mut document: Value = serde_json::from_str(definition).ok()?;
+    drop_logical_types(&mut document);
+    let text = document.to_string();
+    Some((AvroSchema::parse(&document).ok()?, text))
+}
+
+pub(super) fn parse(mut document: Value) -> Result<AvroSchema, SchemaError> {
     drop_logical_types(&mut document);
     AvroSchema::parse(&document)
         .map_err(|error| SchemaError { path: String::new(), rule: format!("is not an Avro schema: {error}") })

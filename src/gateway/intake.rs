@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use super::{Refusal, batch};
 use crate::{
     actors::{Inventory, KeyRequest, KnownStream, OverLimit, PlanError, SessionKeys},
-    clock::Clock,
+    clock::{Clock, Timestamp},
     config,
     crypto::{Fingerprinter, OpenKey},
     domain::{Fingerprint, Levels, RecordBatch, RecordHead, Serialization, Suite, consent},
@@ -287,6 +287,22 @@ impl Intake {
 
     pub(super) fn inventory(&self) -> Arc<Inventory> {
         self.0.inventory.load_full()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    pub(super) fn log(&self) -> Arc<dyn EventLog> {
+        Arc::clone(&self.0.log)
+    }
+
+    pub(super) fn keys(&self) -> &SessionKeys {
+        &self.0.keys
+    }
+
+    pub(super) fn zero_is_a_purpose(&self) -> bool {
+        self.0.consent.zero_is_a_purpose
     }
 
     fn is_separate(&self, checked: &Checked) -> bool {

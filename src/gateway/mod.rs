@@ -6,6 +6,7 @@
 mod access;
 mod batch;
 mod census;
+mod explain;
 mod identity;
 mod intake;
 mod library;
@@ -13,15 +14,18 @@ mod oidc;
 mod oidc_keys;
 mod reader;
 mod refusal;
+mod traffic_check;
 
 pub use self::{
     access::{Access, AccessError, Caller, Grant},
     batch::{BLOCK_BYTES_MAX, BatchBody, BatchFormat, BatchReport, BatchStop, RefusedEvent},
     census::{Census, CensusError, Holding},
+    explain::{DerivedView, Explanation, FieldView, Seen, Shown, WhyNot, WhySealed},
     identity::{Identity, Reader},
     intake::{Intake, IntakeArgs},
     library::Library,
     oidc::Issuer,
     reader::{LogReader, ReadError, ReadEvent, Start},
     refusal::Refusal,
+    traffic_check::{DerivedCount, NotChecked, RefusalCount, TrafficReport, Trial, TrialError},
 };

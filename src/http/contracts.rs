@@ -1,31 +1,39 @@
-//! `/api/v1/contracts`: make, show, activate, archive and delete data contracts.
+//! `/api/v1/contracts`: make, show, change and delete data contracts, and the steps of their life.
+
+use std::sync::Arc;
 
 use actix_web::{
-    HttpRequest, HttpResponse,
-    web::{Data, Path, Payload},
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::header::ETAG,
+    web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
     ApiError, Doors,
-    gate::{self, demand_contract, identify},
+    gate::{self, contract_rights, demand_contract, identify},
+    paging::page,
+    precondition::{etag, if_match},
     streams::document,
 };
 use crate::{
-    actors::{ControlError, KnownContract, NewContract},
+    actors::{ControlError, Inventory, KnownContract, KnownStream, NewContract},
     domain::{
-        Contract, ContractRef, ContractState, Permission, PersonalField, ProjectName, Rule, Schema,
-        SchemaKind, Suite,
+        Contract, ContractRef, ContractState, ContractStep, FieldPath, Permission, PersonalField,
+        ProjectName, Rule, Schema, SchemaKind, StepTaken, StreamName, Suite,
     },
+    event::{ContractChanges, Version},
+    gateway::Identity,
 };
 
-/// What a client sends to make a contract: the two documents as text.
+/// What a client sends to make a contract, or to replace a draft: the two documents as text.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ContractRequest {
+    /// May be left out where the path names it.
     #[serde(rename = "ref")]
-    reference: ContractRef,
+    reference: Option<ContractRef>,
     #[serde(default)]
     project: ProjectName,
     #[serde(default)]
@@ -52,6 +60,7 @@ struct ContractAnswer<'a> {
     cipher_suite: Suite,
     title: &'a str,
     description: &'a str,
+    history: &'a [StepTaken],
     warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<SchemaAnswer<'a>>,
@@ -72,11 +81,23 @@ struct SchemaAnswer<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ContractsAnswer<'a> {
     contracts: Vec<ContractAnswer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
 }
 
 type RefPath = Path<(String, String, String)>;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ListQuery {
+    limit: Option<usize>,
+    page_token: Option<String>,
+    state: Option<ContractState>,
+    handle: Option<String>,
+}
 
 /// Makes a contract in state DRAFT.
 pub(super) async fn create(
@@ -87,27 +108,71 @@ pub(super) async fn create(
     let identity = identify(&request, &doors).await?;
     let wanted: ContractRequest = document(&request, payload, &doors).await?;
     let by = gate::demand_project_of(&identity, Permission::CreateContracts, &wanted.project)?;
-    let mut contract =
-        Contract::parse(&wanted.reference, &wanted.contract).map_err(ControlError::ContractDocument)?;
-    contract.is_public |= wanted.public;
-    contract.project = wanted.project;
-    let schema = match &wanted.schema {
-        Some(text) => Some(Schema::parse(&contract.schema_ref, text).map_err(ControlError::SchemaDocument)?),
-        None => None,
-    };
-    gate::demand_schemas(&identity, &contract, schema.as_ref())?;
-    let made = doors.registry.create_contract(by, NewContract { contract, schema }).await?;
-    Ok(HttpResponse::Created().json(answer(&made, None)))
+    let reference = wanted.reference.clone();
+    let reference = reference.ok_or_else(|| ApiError::BodyInvalid("field ref is missing".to_owned()))?;
+    let mut new = parse(&identity, &reference, &wanted)?;
+    new.contract.project = wanted.project;
+    let made = doors.registry.create_contract(by, new).await?;
+    Ok(show(HttpResponse::Created(), &doors, &made))
 }
 
-/// All contracts that the caller sees, by reference.
-pub(super) async fn list(request: HttpRequest, doors: Data<Doors>) -> Result<HttpResponse, ApiError> {
+/// Puts another text in the place of a DRAFT.
+pub(super) async fn replace(
+    request: HttpRequest,
+    payload: Payload,
+    path: RefPath,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
+    let wanted = named(&path);
+    let (identity, known) = demand_contract(&request, &doors, Permission::CreateContracts, &wanted).await?;
+    let expected = if_match(request.headers())?;
+    let reference = known.contract.reference.clone();
+    let wanted: ContractRequest = document(&request, payload, &doors).await?;
+    if wanted.reference.as_ref().is_some_and(|named| *named != reference) {
+        return Err(ApiError::BodyInvalid("field ref is not the reference of the path".to_owned()));
+    }
+    let mut new = parse(&identity, &reference, &wanted)?;
+    new.contract.project = known.contract.project.clone();
+    let rights = contract_rights(&identity, &known, ContractStep::Edit);
+    let known = doors.registry.replace_contract(identity.who(), rights, new, expected).await?;
+    Ok(show(HttpResponse::Ok(), &doors, &known))
+}
+
+fn parse(
+    identity: &Identity,
+    reference: &ContractRef,
+    wanted: &ContractRequest,
+) -> Result<NewContract, ControlError> {
+    let mut contract =
+        Contract::parse(reference, &wanted.contract).map_err(ControlError::ContractDocument)?;
+    contract.is_public |= wanted.public;
+    let schema = wanted.schema.as_ref().map(|text| Schema::parse(&contract.schema_ref, text));
+    let schema = schema.transpose().map_err(ControlError::SchemaDocument)?;
+    gate::demand_schemas(identity, &contract, schema.as_ref())?;
+    Ok(NewContract { contract, schema })
+}
+
+/// Contracts that the caller sees by reference, page by page.
+pub(super) async fn list(
+    request: HttpRequest,
+    query: Query<ListQuery>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
     let identity = identify(&request, &doors).await?;
-    let seen = identity.inventory().contracts();
-    let mut known: Vec<_> = seen.filter(|known| gate::sees_contract(&identity, known)).collect();
+    let inventory = identity.inventory();
+    let wanted = |known: &&Arc<KnownContract>| {
+        let contract = &known.contract;
+        gate::sees_contract(&identity, known)
+            && query.state.is_none_or(|state| contract.state == state)
+            && query.handle.as_ref().is_none_or(|handle| contract.reference.parts().0 == handle)
+    };
+    let mut known: Vec<_> = inventory.contracts().filter(wanted).collect();
     known.sort_by(|a, b| a.contract.reference.cmp(&b.contract.reference));
-    let contracts = known.into_iter().map(|known| answer(known, None)).collect();
-    Ok(HttpResponse::Ok().json(ContractsAnswer { contracts }))
+    let token = query.page_token.as_deref();
+    let (known, next_page_token) =
+        page(known, query.limit, token, |known| known.contract.reference.as_str())?;
+    let contracts = known.into_iter().map(|known| answer(&inventory, known, None)).collect();
+    Ok(HttpResponse::Ok().json(ContractsAnswer { contracts, next_page_token }))
 }
 
 /// One contract, with its schema.
@@ -116,28 +181,102 @@ pub(super) async fn get(
     path: RefPath,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
-    let wanted = reference(&path);
+    let wanted = named(&path);
     let (identity, known) = demand_contract(&request, &doors, Permission::ViewContracts, &wanted).await?;
-    let schema = identity.inventory().schema(known.contract.schema_ref.as_str()).map(|known| &known.schema);
-    Ok(HttpResponse::Ok().json(answer(&known, schema)))
+    let inventory = identity.inventory();
+    let schema = inventory.schema(known.contract.schema_ref.as_str()).map(|known| &known.schema);
+    let answer = answer(inventory, &known, schema);
+    Ok(HttpResponse::Ok().insert_header((ETAG, etag(known.version))).json(answer))
 }
 
-/// Takes a contract to ACTIVE: events are accepted under it from now on.
-pub(super) async fn activate(
-    request: HttpRequest,
-    path: RefPath,
-    doors: Data<Doors>,
-) -> Result<HttpResponse, ApiError> {
-    step(&request, &path, &doors, ContractState::Active).await
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChangesQuery {
+    /// The version to compare with; none: the one before.
+    from: Option<String>,
 }
 
-/// Takes a contract to ARCHIVED: no more events are accepted under it.
-pub(super) async fn archive(
+/// What a version changes, and which derived streams mask by one of the two.
+#[derive(Serialize)]
+struct ChangesAnswer {
+    #[serde(flatten)]
+    changes: ContractChanges,
+    masks: Vec<MaskChange>,
+}
+
+#[derive(Serialize)]
+struct MaskChange {
+    stream: StreamName,
+    from: Vec<FieldPath>,
+    to: Vec<FieldPath>,
+}
+
+/// What this version changes of an earlier one.
+pub(super) async fn changes(
     request: HttpRequest,
     path: RefPath,
+    query: Query<ChangesQuery>,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
-    step(&request, &path, &doors, ContractState::Archived).await
+    let (identity, known) =
+        demand_contract(&request, &doors, Permission::ViewContracts, &named(&path)).await?;
+    let inventory = identity.inventory();
+    let reference = known.contract.reference.clone();
+    let new = version(inventory, &reference)?;
+    let seen = |known: &&Arc<KnownContract>| gate::sees_contract(&identity, known);
+    let from = match &query.from {
+        None => {
+            inventory.contract_before(&reference).filter(seen).map(|known| known.contract.reference.clone())
+        }
+        Some(text) => {
+            let (handle, name, _) = reference.parts();
+            let before = format!("{handle}/{name}/{text}");
+            Some(before.parse().map_err(|_| ApiError::Parameter("from: a version N.N.N"))?)
+        }
+    };
+    if from.as_ref().is_some_and(|from| gate::seen_contract(&identity, from.as_str()).is_none()) {
+        return Err(ControlError::ContractUnknown.into());
+    }
+    let old = from.as_ref().map(|from| version(inventory, from)).transpose()?;
+    let masked = |of: Option<&ContractRef>, stream: &KnownStream| {
+        let masks = stream.definition.derived.as_ref()?.masks.as_ref()?;
+        masks.patterns.get(of?).cloned()
+    };
+    let mut masks: Vec<MaskChange> = Vec::new();
+    for stream in inventory.streams().filter(|stream| identity.sees(&stream.definition.project)) {
+        let (from, to) = (masked(from.as_ref(), stream), masked(Some(&reference), stream));
+        if from != to {
+            let (from, to) = (from.unwrap_or_default(), to.unwrap_or_default());
+            masks.push(MaskChange { stream: stream.definition.name.clone(), from, to });
+        }
+    }
+    masks.sort_by(|a, b| a.stream.cmp(&b.stream));
+    let changes = ContractChanges::between(old, new);
+    Ok(HttpResponse::Ok().json(ChangesAnswer { changes, masks }))
+}
+
+fn version<'a>(inventory: &'a Inventory, reference: &ContractRef) -> Result<Version<'a>, ControlError> {
+    let known = inventory.contract(reference.as_str()).ok_or(ControlError::ContractUnknown)?;
+    let contract = &*known.contract;
+    let schema = inventory.schema(contract.schema_ref.as_str()).ok_or(ControlError::SchemaUnknown)?;
+    Ok(Version { contract, schema: &schema.schema })
+}
+
+/// Takes a contract one step of its life further: review, revise, approve, activate, archive.
+pub(super) async fn step(
+    request: HttpRequest,
+    path: Path<(String, String, String, String)>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
+    let (handle, name, version, step) = path.into_inner();
+    let step = ContractStep::named(&step).ok_or(ApiError::RouteUnknown)?;
+    let wanted = format!("{handle}/{name}/{version}");
+    let (identity, known) = demand_contract(&request, &doors, Permission::ViewContracts, &wanted).await?;
+    let expected = if_match(request.headers())?;
+    let rights = contract_rights(&identity, &known, step);
+    let reference = known.contract.reference.clone();
+    let known = doors.registry.step_contract(identity.who(), rights, reference, step, expected).await?;
+    Ok(show(HttpResponse::Ok(), &doors, &known))
 }
 
 /// Deletes a contract that was never ACTIVE.
@@ -146,37 +285,31 @@ pub(super) async fn delete(
     path: RefPath,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
-    let wanted = reference(&path);
-    let (identity, known) = demand_contract(&request, &doors, Permission::DeleteResources, &wanted).await?;
-    doors.registry.delete_contract(identity.who(), known.contract.reference.clone()).await?;
+    let wanted = named(&path);
+    let (identity, known) = demand_contract(&request, &doors, Permission::ViewContracts, &wanted).await?;
+    let expected = if_match(request.headers())?;
+    // A project's admin deletes what others made; an author his own, while it is not in use.
+    let rights = contract_rights(&identity, &known, ContractStep::Delete);
+    let reference = known.contract.reference.clone();
+    doors.registry.delete_contract(identity.who(), rights, reference, expected).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-async fn step(
-    request: &HttpRequest,
-    path: &RefPath,
-    doors: &Doors,
-    to: ContractState,
-) -> Result<HttpResponse, ApiError> {
-    let (identity, known) =
-        demand_contract(request, doors, Permission::ViewContracts, &reference(path)).await?;
-    let permission = match (known.contract.state, to) {
-        (ContractState::Approved, ContractState::Active) => Permission::CreateContracts,
-        (_, ContractState::Archived) => Permission::DeleteResources,
-        // Activating what nobody approved takes who may approve.
-        _ => Permission::ReviewContracts,
-    };
-    let by = gate::demand_contract_of(&identity, permission, &known)?;
-    let known = doors.registry.step_contract(by, known.contract.reference.clone(), to).await?;
-    Ok(HttpResponse::Ok().json(answer(&known, None)))
+fn show(mut response: HttpResponseBuilder, doors: &Doors, known: &KnownContract) -> HttpResponse {
+    let inventory = doors.registry.inventory();
+    response.insert_header((ETAG, etag(known.version))).json(answer(&inventory, known, None))
 }
 
-fn reference(path: &RefPath) -> String {
+fn named(path: &RefPath) -> String {
     let (handle, name, version) = &**path;
     format!("{handle}/{name}/{version}")
 }
 
-fn answer<'a>(known: &'a KnownContract, schema: Option<&'a Schema>) -> ContractAnswer<'a> {
+fn answer<'a>(
+    inventory: &Inventory,
+    known: &'a KnownContract,
+    schema: Option<&'a Schema>,
+) -> ContractAnswer<'a> {
     let contract = &known.contract;
     let validation = |validation: &'a crate::domain::Validation| match &validation.rule {
         Rule::Regex { pattern } => {
@@ -196,10 +329,21 @@ fn answer<'a>(known: &'a KnownContract, schema: Option<&'a Schema>) -> ContractA
         cipher_suite: contract.suite,
         title: &contract.about.title,
         description: &contract.about.description,
-        warnings: contract.warnings(),
+        history: &contract.history,
+        warnings: warnings(inventory, contract),
         schema: schema.map(|schema| SchemaAnswer {
             kind: schema.kind,
             definition: serde_json::from_str(&schema.definition).ok(),
         }),
     }
+}
+
+/// What the author should look at again: said of the contract alone, and of it on its schema.
+fn warnings(inventory: &Inventory, contract: &Contract) -> Vec<String> {
+    let mut warnings = contract.warnings();
+    let schema = contract.schema_ref.as_str();
+    if let Ok(reading) = inventory.reading_plan(schema, contract.reference.as_str(), &[]) {
+        warnings.extend(reading.plan.warnings());
+    }
+    warnings
 }

@@ -14,7 +14,10 @@ use crate::{
         ControlError, KnownContract, KnownPrincipal, KnownProject, KnownStream, PrincipalOrderError,
         ProjectOrderError,
     },
-    domain::{Contract, Permission, PrincipalId, ProjectName, Schema, StreamName, Who, catalogue},
+    domain::{
+        Contract, ContractRef, ContractRights, ContractStep, Permission, PrincipalId, ProjectName, Schema,
+        StreamName, Who, catalogue,
+    },
     gateway::{AccessError, Identity},
 };
 
@@ -51,6 +54,19 @@ pub(super) async fn demand_stream(
     Ok((identity, known))
 }
 
+/// The stream called `name`, if the caller may do this with it.
+pub(super) fn seen_stream<'a>(
+    identity: &'a Identity,
+    permission: Permission,
+    name: &StreamName,
+) -> Result<&'a Arc<KnownStream>, ApiError> {
+    let known = identity.inventory().stream(name).ok_or(ControlError::StreamUnknown)?;
+    identity
+        .demand_in(permission, &known.definition.project)
+        .map_err(|error| unseen_as(error, ControlError::StreamUnknown))?;
+    Ok(known)
+}
+
 /// Who asks, and the contract, if it may do this with it.
 pub(super) async fn demand_contract(
     request: &HttpRequest,
@@ -79,6 +95,25 @@ pub(super) fn demand_contract_of(
     })
 }
 
+/// What the caller's roles allow for a step of a contract's life.
+pub(super) fn contract_rights(
+    identity: &Identity,
+    known: &KnownContract,
+    step: ContractStep,
+) -> ContractRights {
+    let may = |permission| identity.may_in(permission, &known.contract.project);
+    match step {
+        // What ends a contract takes who may delete what is in the project.
+        ContractStep::Archive | ContractStep::Delete => {
+            ContractRights { may_edit: may(Permission::DeleteResources), may_review: false }
+        }
+        _ => ContractRights {
+            may_edit: may(Permission::CreateResources),
+            may_review: may(Permission::ReviewContracts),
+        },
+    }
+}
+
 /// The contract, if there is one for the caller.
 pub(super) fn seen_contract<'a>(identity: &'a Identity, reference: &str) -> Option<&'a Arc<KnownContract>> {
     identity.inventory().contract(reference).filter(|known| sees_contract(identity, known))
@@ -89,6 +124,13 @@ pub(super) fn sees_contract(identity: &Identity, known: &KnownContract) -> bool 
     known.contract.is_public || identity.sees(&known.contract.project)
 }
 
+/// Whether there is this schema for the caller: it is built in, or a contract that the caller sees accepts it.
+pub(super) fn sees_schema(identity: &Identity, reference: &ContractRef) -> bool {
+    let mut contracts = identity.inventory().contracts();
+    catalogue::schemas().iter().any(|schema| schema.reference == *reference)
+        || contracts.any(|c| c.contract.accepts_schema(reference) && sees_contract(identity, c))
+}
+
 /// Refuses a contract that names another project's schema: with it the caller would be shown it. A schema whose
 /// very text the caller gives is no secret to it, and one that does not exist is refused elsewhere.
 pub(super) fn demand_schemas(
@@ -96,15 +138,11 @@ pub(super) fn demand_schemas(
     contract: &Contract,
     given: Option<&Schema>,
 ) -> Result<(), ControlError> {
-    let built_in = catalogue::schemas();
     for reference in std::iter::once(&contract.schema_ref).chain(&contract.other_schema_refs) {
         let Some(known) = identity.inventory().schema(reference.as_str()) else { continue };
         let same =
             |given: &Schema| given.reference == *reference && given.definition == known.schema.definition;
-        let mut contracts = identity.inventory().contracts();
-        let seen = given.is_some_and(same)
-            || built_in.iter().any(|schema| schema.reference == *reference)
-            || contracts.any(|c| c.contract.accepts_schema(reference) && sees_contract(identity, c));
+        let seen = given.is_some_and(same) || sees_schema(identity, reference);
         // A name that is taken by another text is told by the order itself.
         let taken = given.is_some_and(|given| given.reference == *reference);
         if !seen && !taken {

@@ -1,36 +1,39 @@
-//! Lists in pages: `limit` and `pageToken` of a request, `nextPageToken` of an answer.
+//! Pages of a list: `limit` and `pageToken` in, `nextPageToken` out.
+//!
+//! A token is the name of the last entry of its page, so that what is added or deleted meanwhile shifts
+//! nothing. It is opaque to clients.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::ApiError;
 
-/// One page of `items`, which are in the order of their keys, and the token of the next page.
+/// The page of `sorted` that begins after `token`, and the token of the next one.
 ///
 /// # Errors
 ///
-/// [`ApiError::Parameter`]: the limit is out of range, or the token was not made here.
+/// [`ApiError::Parameter`]: a limit out of range, or a token that was not given out.
 pub(super) fn page<T>(
-    items: Vec<T>,
-    key: impl Fn(&T) -> &str,
+    mut sorted: Vec<T>,
     limit: Option<usize>,
     token: Option<&str>,
+    name: impl Fn(&T) -> &str,
 ) -> Result<(Vec<T>, Option<String>), ApiError> {
     let limit = limit.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(ApiError::Parameter("limit: 1 to 1000"));
     }
-    let after = match token {
-        None => String::new(),
-        Some(token) => {
-            let bytes = URL_SAFE_NO_PAD.decode(token).ok();
-            let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-            text.ok_or(ApiError::Parameter("pageToken: the nextPageToken of the page before"))?
-        }
-    };
-    let mut rest = items.into_iter().filter(|item| after.is_empty() || key(item) > after.as_str());
-    let page: Vec<T> = rest.by_ref().take(limit).collect();
-    let next = rest.next().and_then(|_| page.last()).map(|last| URL_SAFE_NO_PAD.encode(key(last)));
-    Ok((page, next))
+    if let Some(token) = token {
+        let wrong = ApiError::Parameter("pageToken: not one that was given out");
+        let Some(after) = URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok())
+        else {
+            return Err(wrong);
+        };
+        sorted.drain(..sorted.partition_point(|entry| name(entry) <= after.as_str()));
+    }
+    let more = sorted.len() > limit;
+    sorted.truncate(limit);
+    let next = sorted.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(name(last)));
+    Ok((sorted, next))
 }
 
 const LIMIT_DEFAULT: usize = 100;
@@ -41,20 +44,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_follow_one_another_without_gap_or_repeat() {
-        let all: Vec<String> = (0..25).map(|n| format!("stream-{n:02}")).collect();
-        let (mut seen, mut token, mut pages) = (Vec::new(), None, 0);
-        loop {
-            let (page, next) = page(all.clone(), String::as_str, Some(10), token.as_deref()).unwrap();
-            seen.extend(page);
-            pages += 1;
-            token = next;
-            if token.is_none() {
-                break;
-            }
-        }
-        assert_eq!((seen, pages), (all, 3));
-        assert!(page(vec![String::new()], String::as_str, Some(0), None).is_err());
-        assert!(page(vec![String::new()], String::as_str, None, Some("*")).is_err());
+    fn pages_follow_one_another_also_when_entries_come_and_go() {
+        let all = |names: &[&'static str]| names.to_vec();
+        let (first, token) = page(all(&["a", "b", "c", "d"]), Some(2), None, |name| name).unwrap();
+        assert_eq!(first, ["a", "b"]);
+        let (rest, end) = page(all(&["a", "aa", "c", "d"]), Some(2), token.as_deref(), |name| name).unwrap();
+        assert_eq!((rest, end), (vec!["c", "d"], None));
+        assert!(page(all(&["a"]), Some(0), None, |name| name).is_err());
+        assert!(page(all(&["a"]), Some(1001), None, |name| name).is_err());
+        assert!(page(all(&["a"]), None, Some("%%"), |name| name).is_err());
     }
 }

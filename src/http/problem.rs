@@ -19,7 +19,8 @@ use crate::{
         StreamOrderError, UsageError,
     },
     event::container::ContainerError,
-    gateway::{AccessError, CensusError, ReadError, Refusal},
+    gateway::{AccessError, CensusError, ReadError, Refusal, TrialError},
+    schema_code::CodeError,
     storage::{AppendError, LogError},
 };
 
@@ -76,6 +77,10 @@ pub enum ApiError {
     Usage(#[from] UsageError),
     #[error(transparent)]
     Audit(#[from] AuditError),
+    #[error(transparent)]
+    Code(#[from] CodeError),
+    #[error(transparent)]
+    Trial(#[from] TrialError),
     #[error("no such route")]
     RouteUnknown,
     #[error("this route does not take this method")]
@@ -96,6 +101,12 @@ impl ApiError {
     #[must_use]
     pub fn retry_after_s(&self) -> Option<u32> {
         self.row().2
+    }
+
+    /// The status that goes with the code.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.row().1
     }
 
     fn row(&self) -> Row {
@@ -134,6 +145,12 @@ impl ApiError {
             Self::Census(CensusError) | Self::Usage(UsageError) => ("store_unavailable", 503, Some(2)),
             Self::Audit(AuditError::Unavailable) => ("audit_unavailable", 503, Some(2)),
             Self::Audit(AuditError::OutOfRange) => ("audit_out_of_range", 404, None),
+            Self::Code(_) => ("schema_code_unsupported", 400, None),
+            Self::Trial(TrialError::Log(LogError::UnknownStream)) => ("stream_unknown", 404, None),
+            Self::Trial(TrialError::Log(LogError::Damaged(_))) => ("log_damaged", 500, None),
+            Self::Trial(TrialError::Log(_)) => ("log_unavailable", 503, Some(2)),
+            Self::Trial(TrialError::Keys(_)) => ("key_unavailable", 503, Some(2)),
+            Self::Trial(TrialError::Busy) => ("overloaded", 503, Some(5)),
             Self::RouteUnknown => ("route_unknown", 404, None),
             Self::MethodUnknown => ("method_unknown", 405, None),
         }
@@ -195,6 +212,9 @@ fn control_row(error: &ControlError) -> Row {
         ControlError::SchemaDocument(_) | ControlError::Schema(_) => ("schema_invalid", 400, None),
         ControlError::ContractDocument(_) | ControlError::Contract(_) => ("contract_invalid", 400, None),
         ControlError::State(_) => ("contract_state", 409, None),
+        ControlError::StepForbidden => ("contract_step_forbidden", 403, None),
+        ControlError::NotEditable => ("contract_not_editable", 409, None),
+        ControlError::PreconditionFailed => ("precondition_failed", 412, None),
         ControlError::BuiltIn => ("contract_built_in", 409, None),
         ControlError::ContractInUse => ("contract_in_use", 409, None),
         ControlError::ContractMasks(_) => ("contract_masks", 409, None),
@@ -282,8 +302,10 @@ pub const CODES: &[&str] = &[
     "contract_masks",
     "contract_mismatch",
     "contract_not_active",
+    "contract_not_editable",
     "contract_schema_unfit",
     "contract_state",
+    "contract_step_forbidden",
     "contract_unknown",
     "credential_unknown",
     "credentials_wrong",
@@ -336,6 +358,7 @@ pub const CODES: &[&str] = &[
     "refresh_token_invalid",
     "role_forbids",
     "route_unknown",
+    "schema_code_unsupported",
     "schema_exists",
     "schema_header_missing",
     "schema_invalid",

@@ -2,12 +2,12 @@
 
 use actix_web::{
     HttpResponse, Resource,
-    web::{self, ServiceConfig, get, post},
+    web::{self, ServiceConfig, get, post, put},
 };
 
 use super::{
-    ApiError, audit, batch, contracts, credentials, egress, grants, health, ingest, policies, principals,
-    projects, purposes, streams, token, usage, whoami,
+    ApiError, audit, batch, contract_check, contracts, credentials, egress, explain, grants, health, ingest,
+    policies, principals, projects, purposes, schemas, streams, token, usage, whoami,
 };
 
 /// Adds all routes to an app whose data holds the doors.
@@ -55,18 +55,22 @@ pub fn routes(app: &mut ServiceConfig) {
         )
         .service(at("/api/v1/policies/{named}/activate").route(post().to(policies::activate)))
         .service(at("/api/v1/policies/{named}/archive").route(post().to(policies::archive)))
+        .service(at("/api/v1/streams/{name}/explain").route(post().to(explain::explain)))
         .service(at("/api/v1/contracts").route(get().to(contracts::list)).route(post().to(contracts::create)))
+        .service(at("/api/v1/contracts/check").route(post().to(contract_check::check)))
         .service(
             at("/api/v1/contracts/{handle}/{name}/{version}")
                 .route(get().to(contracts::get))
+                .route(put().to(contracts::replace))
                 .route(web::delete().to(contracts::delete)),
         )
         .service(
-            at("/api/v1/contracts/{handle}/{name}/{version}/activate").route(post().to(contracts::activate)),
+            at("/api/v1/contracts/{handle}/{name}/{version}/changes").route(get().to(contracts::changes)),
         )
-        .service(
-            at("/api/v1/contracts/{handle}/{name}/{version}/archive").route(post().to(contracts::archive)),
-        )
+        .service(at("/api/v1/contracts/{handle}/{name}/{version}/{step}").route(post().to(contracts::step)))
+        .service(at("/api/v1/schemas").route(get().to(schemas::list)))
+        .service(at("/api/v1/schemas/{handle}/{name}/{version}/code").route(get().to(schemas::code)))
+        .service(at("/api/v1/schemas/{handle}/{name}/{version}").route(get().to(schemas::get)))
         .configure(people)
         .configure(audited)
         .default_service(web::to(unknown));

@@ -224,7 +224,7 @@ pub(super) async fn list(
     let mut streams: Vec<_> = inventory.streams().map(|known| &known.definition).filter(wanted).collect();
     streams.sort_by(|a, b| a.name.cmp(&b.name));
     let (streams, next_page_token) =
-        page(streams, |stream| stream.name.as_str(), query.limit, query.page_token.as_deref())?;
+        page(streams, query.limit, query.page_token.as_deref(), |stream| stream.name.as_str())?;
     let streams = streams.into_iter().map(|definition| answer(definition, &inventory, None)).collect();
     Ok(HttpResponse::Ok().json(StreamsAnswer { streams, next_page_token }))
 }

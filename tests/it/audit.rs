@@ -183,7 +183,7 @@ async fn every_change_leaves_one_entry_and_a_refused_one_leaves_none() {
         ]
     );
     let answer = node.get("/api/v1/audit/entries").await;
-    assert_eq!((answer.status, answer.code().as_str()), (401, "admin_token_missing"));
+    assert_eq!((answer.status, answer.code().as_str()), (401, "api_token_missing"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -466,3 +466,41 @@ async fn two_teams_and_a_consumer_work_with_tokens_of_their_own() {
     assert!(plain(&operator, "list principals").starts_with("shop.sender\tservice_account\tapprover\tfalse"));
     assert_eq!(operator.ok("list projects").lines().count(), 3, "a header, bank and default");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_is_checked_reviewed_compared_and_its_events_explained() {
+    let node = Node::start().await;
+    let terminal = Terminal::of(&node);
+    terminal.file("schema.yaml", "name: Clicks\nnodes:\n  - {name: session, type: STRING, required: true}\n");
+    terminal.file("wide.yaml", "name: Clicks\nnodes:\n  - {name: session, type: STRING, required: true}\n  - {name: url, type: STRING}\n");
+    terminal.file("contract.json", "{\"keyField\": \"session\", \"piiFields\": {\"session\": 2}}");
+    terminal.ok("create stream clicks");
+    terminal.ok("create stream -D clicks -P 2");
+    let files = "--schema schema.yaml --contract contract.json";
+    let checked = terminal.json(&format!("check contract {files} --against clicks --last 15m"));
+    assert_eq!((&checked["valid"], &checked["traffic"]["events"]), (&Value::Bool(true), &0.into()));
+    assert!(terminal.fails("check contract --contract contract.json").contains("schema_unknown"));
+
+    terminal.ok(&format!("create contract acme/clicks/1.0.0 {files}"));
+    for (verb, state) in [("review", "IN_REVIEW"), ("approve", "APPROVED"), ("activate", "ACTIVE")] {
+        assert_eq!(terminal.json(&format!("{verb} contract acme/clicks/1.0.0"))["state"], state);
+    }
+    assert!(terminal.fails("revise contract acme/clicks/1.0.0").contains("contract_state"));
+    assert!(terminal.ok("get contract acme/clicks/1.0.0").contains("approve"), "the steps taken are shown");
+    terminal.ok("create contract acme/clicks/1.1.0 --schema wide.yaml --contract contract.json");
+    let changes = terminal.ok("get contract acme/clicks/1.1.0 --changes -o plain");
+    assert!(changes.contains("field added\turl"), "{changes}");
+    assert!(changes.contains("new readers read old events\tall"), "{changes}");
+    let drafts = terminal.ok("list contracts --handle acme --state DRAFT -o plain");
+    assert!(drafts.starts_with("acme/clicks/1.1.0\tDRAFT") && drafts.lines().count() == 1, "{drafts}");
+    assert!(terminal.ok("list schemas -o plain").contains("acme/clicks/1.0.0\tAVRO\tacme/clicks/1.0.0"));
+    assert!(terminal.ok("get schema acme/clicks/1.0.0").contains("\"Clicks\""));
+    assert!(terminal.ok("get schema-code acme/clicks/1.0.0 --language rust").contains("pub struct Clicks"));
+
+    let meta = serde_json::json!({"eventContractRef": "acme/clicks/1.0.0", "consentLevels": [1]});
+    terminal.file("event.json", &serde_json::json!({"strmMeta": meta, "session": "s"}).to_string());
+    let explained = terminal.json("explain event.json --stream clicks");
+    assert_eq!(explained["accepted"], true);
+    let shown = terminal.ok("explain event.json --stream clicks");
+    assert!(shown.contains("consent_missing: levels 2"), "{shown}");
+}

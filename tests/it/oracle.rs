@@ -55,6 +55,7 @@ fn plan() -> EventPlan {
         data_subject_field: None,
         suite: Suite::default(),
         about: ContractAbout::default(),
+        history: Vec::new(),
     };
     let schema = Arc::new(SchemaPlan::compile(&schema).expect("a schema"));
     EventPlan::compile(schema, Arc::new(contract), &[]).expect("a contract")

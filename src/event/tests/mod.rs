@@ -63,6 +63,7 @@ pub(super) fn contract(key: &str, personal: &[&str]) -> Contract {
         data_subject_field: None,
         suite: Suite::default(),
         about: ContractAbout::default(),
+        history: Vec::new(),
     }
 }
 

@@ -60,7 +60,8 @@ impl Registry for Documents {
         }) {
             return Err(RegistryError::BadName);
         }
-        let grows = changes.iter().any(|change| change.body.is_some());
+        // What deletes something makes room, also where it leaves a note of that.
+        let grows = changes.iter().all(|change| change.body.is_some());
         self.0.work(grows, move |txn| decide(txn, changes)).await?
     }
 

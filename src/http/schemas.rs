@@ -1,0 +1,139 @@
+//! `/api/v1/schemas`: show schemas, and classes to send with. Operator's token only.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Path, Query},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{
+    ApiError, Doors,
+    gate::{identify, sees_schema},
+    paging::page,
+};
+use crate::{
+    actors::{ControlError, Inventory, KnownSchema},
+    domain::{ContractRef, SchemaKind},
+    gateway::Identity,
+    schema_code::{self, Language},
+};
+
+/// A schema as the API shows it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SchemaAnswer<'a> {
+    #[serde(rename = "ref")]
+    reference: &'a ContractRef,
+    kind: SchemaKind,
+    /// CRC-64-AVRO of the canonical form, 16 hex digits.
+    fingerprint: Option<String>,
+    /// The contracts that name it.
+    contracts: Vec<&'a ContractRef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    definition: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SchemasAnswer<'a> {
+    schemas: Vec<SchemaAnswer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ListQuery {
+    limit: Option<usize>,
+    page_token: Option<String>,
+    handle: Option<String>,
+}
+
+/// All schemas, by reference.
+pub(super) async fn list(
+    request: HttpRequest,
+    query: Query<ListQuery>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
+    let identity = identify(&request, &doors).await?;
+    let inventory = identity.inventory();
+    let wanted = |known: &&KnownSchema| {
+        sees_schema(&identity, &known.schema.reference)
+            && query.handle.as_ref().is_none_or(|handle| handle_of(known) == handle)
+    };
+    let mut known: Vec<_> = inventory.schemas().map(|known| &**known).filter(wanted).collect();
+    known.sort_by(|a, b| a.schema.reference.cmp(&b.schema.reference));
+    let token = query.page_token.as_deref();
+    let (known, next_page_token) = page(known, query.limit, token, |known| known.schema.reference.as_str())?;
+    let schemas = known.into_iter().map(|known| answer(inventory, known, false)).collect();
+    Ok(HttpResponse::Ok().json(SchemasAnswer { schemas, next_page_token }))
+}
+
+/// One schema, with its definition.
+pub(super) async fn get(
+    request: HttpRequest,
+    path: Path<(String, String, String)>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
+    let identity = identify(&request, &doors).await?;
+    let known = known_schema(&identity, &path)?;
+    Ok(HttpResponse::Ok().json(answer(identity.inventory(), known, true)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CodeQuery {
+    language: Language,
+}
+
+#[derive(Serialize)]
+struct CodeAnswer<'a> {
+    #[serde(rename = "ref")]
+    reference: &'a ContractRef,
+    code: String,
+}
+
+/// Classes to send events of the schema with.
+pub(super) async fn code(
+    request: HttpRequest,
+    path: Path<(String, String, String)>,
+    query: Query<CodeQuery>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
+    let identity = identify(&request, &doors).await?;
+    let schema = &known_schema(&identity, &path)?.schema;
+    let code = schema_code::write(schema, query.language)?;
+    Ok(HttpResponse::Ok().json(CodeAnswer { reference: &schema.reference, code }))
+}
+
+fn known_schema<'a>(
+    identity: &'a Identity,
+    (handle, name, version): &(String, String, String),
+) -> Result<&'a KnownSchema, ApiError> {
+    let known = identity.inventory().schema(&format!("{handle}/{name}/{version}"));
+    let known = known.filter(|known| sees_schema(identity, &known.schema.reference));
+    Ok(known.ok_or(ControlError::SchemaUnknown)?)
+}
+
+fn handle_of(known: &KnownSchema) -> &str {
+    known.schema.reference.parts().0
+}
+
+fn answer<'a>(inventory: &'a Inventory, known: &'a KnownSchema, whole: bool) -> SchemaAnswer<'a> {
+    let schema = &known.schema;
+    let named = |contract: &&'a ContractRef| {
+        let known = inventory.contract(contract.as_str());
+        known.is_some_and(|known| known.contract.accepts_schema(&schema.reference))
+    };
+    let mut contracts: Vec<_> =
+        inventory.contracts().map(|known| &known.contract.reference).filter(named).collect();
+    contracts.sort();
+    SchemaAnswer {
+        reference: &schema.reference,
+        kind: schema.kind,
+        fingerprint: known.plan.fingerprint().map(|print| format!("{print:016x}")),
+        contracts,
+        definition: serde_json::from_str(&schema.definition).ok().filter(|_| whole),
+    }
+}
