@@ -235,7 +235,6 @@ async fn closing_an_epoch_keeps_consented_keys_openable_and_destroys_the_others(
 
 /// `DESIGN` 5 and 9: closing an epoch makes destruction physical, the old place leaves the disk.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "storage: the journal keeps what was destroyed until it rotates"]
 async fn wrapped_keys_that_were_destroyed_leave_the_disk() {
     let clock = Clock::manual(MORNING);
     let mut node = strict_node_at(&clock).await;

@@ -17,7 +17,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    keys::EpochState,
+    keys::{EpochState, Vault},
     once::Windows,
     options::EmbeddedOptions,
     queue::{Committing, Op, Queue, Work},
@@ -48,6 +48,7 @@ pub(super) struct Open {
     pub options: EmbeddedOptions,
     pub clock: Clock,
     pub path: PathBuf,
+    pub vault: Vault,
     pub fatal: Fatal,
     /// Keeps other processes out. Released when dropped.
     #[expect(dead_code, reason = "held, never read")]

@@ -9,7 +9,7 @@
 //!           r                          -> registry revision u64
 //!           i                          -> id u64 of the next stream; never used twice
 //! e<id>.<first>           first u64 | count u32   -> packed records
-//! k<epoch>.<kind>.<gen>   see `keys::rows`
+//! k<epoch>.<kind>.<gen>   see `keys::rows`; its epoch key is a file of the same name, see `keys::vault`
 //! o<window>               id u64 | once 16        -> first u64 | end u64 | stored_ms i64
 //! registry                kind | 0 | name         -> version u64 | body
 //! ```

@@ -1,7 +1,7 @@
 //! Opening: lock, check the journal and the lists of tables, let the engine recover, check what came back, start the committer.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs::{File, OpenOptions, TryLockError},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -19,7 +19,7 @@ use super::{
     close, committer,
     engine::{Engine, Fatal, Open},
     journal,
-    keys::{EpochState, Keys},
+    keys::{EpochState, Keys, Vault},
     keyspaces::{Kind, keyspace},
     layout::{self, EpochRow},
     lease::Leases,
@@ -131,6 +131,7 @@ fn recover(
     }
     rows.commits = pass_numbers(&db, &catalog, rows.commits).map_err(engine_error)?;
     let streams = streams(&db, &mut rows)?;
+    let vault = vault(path, &rows)?;
     let epochs = epochs(&db, &rows)?;
     let once = windows(&db, clock.now())?;
     drop_orphans(&db, &streams, &epochs)?;
@@ -145,6 +146,7 @@ fn recover(
         hints: Mutex::default(),
         room: Mutex::default(),
         path: path.to_owned(),
+        vault,
         fatal: Fatal::new(),
         db,
         catalog,
@@ -249,6 +251,25 @@ fn size_of(segment: &Segment) -> u64 {
     segment.keyspace.disk_space() + segment.keyspace.tree.active_memtable().size()
 }
 
+/// The epoch keys, each of which must be there and whole.
+fn vault(path: &Path, rows: &Rows) -> Result<Vault, OpenError> {
+    let living = rows.epochs.iter().filter(|(_, row)| !row.destroyed);
+    let places = living.flat_map(|((epoch, kind), row)| {
+        let places = [row.current, row.building].into_iter().filter(|place| *place != 0);
+        places.map(|place| layout::place_name(*epoch, *kind, place))
+    });
+    let named: HashSet<String> = places.collect();
+    let vault = Vault::open(path, &named).map_err(io_error)?;
+    for name in &named {
+        vault.read(name).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => damaged(&format!("the epoch key {name} is missing")),
+            io::ErrorKind::InvalidData => damaged(&format!("the epoch key {name} is broken")),
+            _ => io_error(error),
+        })?;
+    }
+    Ok(vault)
+}
+
 fn epochs(db: &Database, rows: &Rows) -> Result<BTreeMap<(Epoch, EpochKind), EpochState>, OpenError> {
     let found = rows.epochs.iter().map(|(at, row)| {
         let state = EpochState::found(db, at.0, at.1, *row);
@@ -277,7 +298,7 @@ fn drop_orphans(
     streams: &HashMap<StreamName, Arc<Stream>>,
     epochs: &BTreeMap<(Epoch, EpochKind), EpochState>,
 ) -> Result<(), OpenError> {
-    let mut named = std::collections::HashSet::new();
+    let mut named = HashSet::new();
     for stream in streams.values() {
         named.extend(stream.segments.read().iter().map(|segment| segment.keyspace.id()));
     }

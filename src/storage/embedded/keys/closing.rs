@@ -38,15 +38,18 @@ pub(super) fn begin(
     if state.row.destroyed {
         return Ok(Ok(Created::Destroyed));
     }
-    if let Some(building) = &state.building {
-        let earlier = epochs::record(key.epoch, key.kind, (state.row.building, building));
+    if state.building.is_some() {
+        let earlier = epochs::record(open, key.epoch, key.kind, state.row.building);
         return Ok(earlier.map(Created::Lost).map_err(CloseError::from));
     }
     if key.generation != state.row.current + 1 {
         return Ok(Err(CloseError::WrongGeneration { present: state.row.current }));
     }
     let row = EpochRow { building: key.generation, ..state.row };
-    let building = epochs::build_place(committing, &key, row)?;
+    let building = match epochs::build_place(committing, &key, row)? {
+        Ok(place) => place,
+        Err(full) => return Ok(Err(KeyError::from(full).into())),
+    };
     open.epochs.write().insert(at, EpochState { row, building: Some(building), ..state });
     Ok(Ok(Created::Won))
 }
@@ -165,7 +168,7 @@ async fn carry_tombstones(engine: &Arc<Engine>, old: &Keyspace, new: &Keyspace) 
     }
 }
 
-/// The switch: one commit, then the old place goes.
+/// The switch: one commit, then the old epoch key and the old place go.
 fn switch(committing: &mut Committing<'_>, epoch: Epoch) -> fjall::Result<Result<(), CloseError>> {
     let (open, kind) = (committing.open, EpochKind::Sessions);
     let Some(state) = open.epoch_state(epoch, kind) else { return Ok(Err(CloseError::NotClosing)) };
@@ -182,6 +185,7 @@ fn switch(committing: &mut Committing<'_>, epoch: Epoch) -> fjall::Result<Result
     txn.commit()?;
     let closed = EpochState { row, current: Some(new), building: None, left_behind: Arc::default() };
     open.epochs.write().insert((epoch, kind), closed);
+    open.vault.shred(&layout::place_name(epoch, kind, state.row.current))?;
     committing.drop_keyspace(&old)?;
     Ok(Ok(()))
 }

@@ -1,15 +1,14 @@
 //! Epochs: where their keys lie, and their own key.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, io, sync::Arc};
 
 use fjall::{Database, Keyspace};
 use parking_lot::Mutex;
 
-use super::rows::EPOCH_ROW;
 use crate::{
     domain::{Epoch, KeyLink},
     storage::{
-        Created, EpochKind, EpochRecord, KeyError, Lookup, Place,
+        Created, EpochKind, EpochRecord, KeyError, Lookup, Place, Unavailable,
         embedded::{
             engine::Open,
             keyspaces::{Kind, keyspace},
@@ -82,22 +81,23 @@ impl Open {
     }
 }
 
-/// The epoch key kept in a place.
+/// The epoch key of a place.
 pub(super) fn record(
+    open: &Open,
     epoch: Epoch,
     kind: EpochKind,
-    (generation, place): (Place, &Keyspace),
+    generation: Place,
 ) -> Result<EpochRecord, KeyError> {
-    let row = place.get(EPOCH_ROW).map_err(|error| KeyError::Damaged(error.into()))?;
-    let row = row.ok_or_else(|| KeyError::Damaged("a place has no epoch key".into()))?;
-    Ok(EpochRecord { epoch, kind, generation, wrapped: row.to_vec() })
+    let wrapped = open.vault.read(&layout::place_name(epoch, kind, generation));
+    let wrapped = wrapped.map_err(|error| KeyError::Damaged(error.into()))?;
+    Ok(EpochRecord { epoch, kind, generation, wrapped })
 }
 
 /// See `KeyStore::epoch`.
 pub(super) fn find(open: &Open, epoch: Epoch, kind: EpochKind) -> Result<Lookup<EpochRecord>, KeyError> {
     let Some(state) = open.epoch_state(epoch, kind) else { return Ok(Lookup::Absent) };
     match state.writable() {
-        Some(place) => Ok(Lookup::Found(record(epoch, kind, place)?)),
+        Some((place, _)) => Ok(Lookup::Found(record(open, epoch, kind, place)?)),
         None => Ok(Lookup::Destroyed { generation: state.row.current }),
     }
 }
@@ -115,25 +115,32 @@ pub(super) fn create(
         Err(error) => return Ok(Err(error)),
     }
     let row = EpochRow { current: wanted.generation, building: 0, destroyed: false };
-    let current = build_place(committing, &wanted, row)?;
+    let current = match build_place(committing, &wanted, row)? {
+        Ok(place) => place,
+        Err(full) => return Ok(Err(full.into())),
+    };
     let state = EpochState { row, current: Some(current), building: None, left_behind: Arc::default() };
     open.epochs.write().insert(at, state);
     Ok(Ok(Created::Won))
 }
 
-/// Makes a place that holds `key`, in one commit with the epoch's new row.
+/// Makes a place for what `key` wraps: first its key, then in one commit the place and the epoch's new row.
 pub(super) fn build_place(
     committing: &mut Committing<'_>,
     key: &EpochRecord,
     row: EpochRow,
-) -> fjall::Result<Keyspace> {
+) -> fjall::Result<Result<Keyspace, Unavailable>> {
     let open = committing.open;
-    let place = keyspace(&open.db, &layout::place_name(key.epoch, key.kind, key.generation), Kind::Rows)?;
+    let name = layout::place_name(key.epoch, key.kind, key.generation);
+    match open.vault.keep(&name, &key.wrapped) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(Err(Unavailable::DiskFull)),
+        kept => kept?,
+    }
+    let place = keyspace(&open.db, &name, Kind::Rows)?;
     let mut txn = committing.txn();
-    txn.put_unread(&place, EPOCH_ROW, key.wrapped.clone());
     txn.put_unread(&open.catalog, &layout::epoch_key(key.epoch, key.kind), row.encode());
     txn.commit()?;
-    Ok(place)
+    Ok(Ok(place))
 }
 
 /// See `KeyStore::destroy_epoch`.
@@ -148,8 +155,9 @@ pub(super) fn destroy(committing: &mut Committing<'_>, epoch: Epoch, kind: Epoch
     txn.commit()?;
     let gone = EpochState { row, current: None, building: None, left_behind: Arc::default() };
     open.epochs.write().insert((epoch, kind), gone);
-    for place in [state.current, state.building].into_iter().flatten() {
-        committing.drop_keyspace(&place)?;
+    for (generation, place) in state.places() {
+        open.vault.shred(&layout::place_name(epoch, kind, generation))?;
+        committing.drop_keyspace(place)?;
     }
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! Rows of a place.
 //!
 //! ```text
-//! e                                      -> the epoch key, wrapped
 //! s | session 16 | stream | 0 | gen u32  -> 1 | consented u8 | link 16 | key id u32 | created i64
 //!                                         | expires i64 | term u8 (1: policy 16 | ends i64)
 //!                                         | n u8, subject 16 each | wrapped
@@ -19,8 +18,6 @@ use crate::{
     domain::{Epoch, Fingerprint, KeyLink, KeyTerm, PolicyId, StreamName},
     storage::{KeyRecord, Place},
 };
-
-pub(super) const EPOCH_ROW: &[u8] = b"e";
 
 /// The value of an `s` row.
 #[derive(Clone)]

@@ -105,8 +105,8 @@ impl KeyStore for Keys {
         let known = open.epochs.read().clone();
         let mut records = Vec::new();
         for ((epoch, kind), state) in known {
-            for place in state.places() {
-                records.push(epochs::record(epoch, kind, place)?);
+            for (place, _) in state.places() {
+                records.push(epochs::record(&open, epoch, kind, place)?);
             }
         }
         records.sort_by_key(|record| (record.epoch, record.kind, record.generation));
