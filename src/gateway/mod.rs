@@ -13,6 +13,7 @@ mod library;
 mod oidc;
 mod oidc_keys;
 mod reader;
+mod readiness;
 mod refusal;
 mod traffic_check;
 
@@ -26,6 +27,7 @@ pub use self::{
     library::Library,
     oidc::Issuer,
     reader::{LogReader, ReadError, ReadEvent, Start},
+    readiness::{NotReady, Readiness},
     refusal::Refusal,
     traffic_check::{DerivedCount, NotChecked, RefusalCount, TrafficReport, Trial, TrialError},
 };

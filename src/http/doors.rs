@@ -6,8 +6,8 @@ use super::Admission;
 use crate::{
     actors::{AuditorHandle, RegistryHandle, UsageHandle},
     config,
-    gateway::{Access, Census, Intake, Library},
-    telemetry::{FatalSwitch, Meters},
+    gateway::{Access, Census, Intake, Library, Readiness},
+    telemetry::Meters,
 };
 
 /// Shared by all handlers of all workers.
@@ -25,5 +25,5 @@ pub struct Doors {
     pub meters: Arc<Meters>,
     pub admission: Admission,
     pub limits: Arc<config::Http>,
-    pub fatal: FatalSwitch,
+    pub readiness: Readiness,
 }

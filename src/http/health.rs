@@ -3,20 +3,21 @@
 use actix_web::{HttpResponse, http::header::ContentType, web::Data};
 
 use super::Doors;
+use crate::gateway::NotReady;
 
 /// `GET /is-alive`: 200 as long as the process answers.
 pub(super) async fn is_alive() -> HttpResponse {
     HttpResponse::Ok().content_type(ContentType::plaintext()).body("alive\n")
 }
 
-/// `GET /ready`: 200 when events would be taken, 503 when the node is stopping for a reason.
+/// `GET /ready`: 200 when an event would be taken, 503 with a word that says why not.
 pub(super) async fn ready(doors: Data<Doors>) -> HttpResponse {
-    match doors.fatal.reason() {
-        None => HttpResponse::Ok().content_type(ContentType::plaintext()).body("ready\n"),
-        Some(_) => {
-            HttpResponse::ServiceUnavailable().content_type(ContentType::plaintext()).body("stopping\n")
-        }
-    }
+    let (mut answer, word) = match doors.readiness.obstacle() {
+        None => (HttpResponse::Ok(), "ready\n"),
+        Some(NotReady::Stopping) => (HttpResponse::ServiceUnavailable(), "stopping\n"),
+        Some(NotReady::DiskFull) => (HttpResponse::ServiceUnavailable(), "disk full\n"),
+    };
+    answer.content_type(ContentType::plaintext()).body(word)
 }
 
 /// `GET /metrics`: Prometheus' text format.

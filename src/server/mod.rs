@@ -16,7 +16,7 @@ use crate::{
     actors::{self, Actors, RootArgs},
     clock::Clock,
     config::Config,
-    gateway::{Access, Census, Intake, IntakeArgs, Issuer, Library},
+    gateway::{Access, Census, Intake, IntakeArgs, Issuer, Library, Readiness},
     http::{
         self, Admission, Doors,
         listener::{self, ListenerOptions, TlsFiles},
@@ -237,7 +237,7 @@ fn doors(
         meters,
         admission: Admission::new(config.http.in_flight_bytes_max, config.http.readers_max),
         limits: Arc::new(config.http.clone()),
-        fatal: fatal.clone(),
+        readiness: Readiness::new(storage.clone(), fatal.clone()),
     })
 }
 

@@ -20,10 +20,10 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Bytes free on the disk beneath; `None` where that has no meaning.
+    /// Whether appends find space now.
     #[must_use]
-    pub fn free_bytes(&self) -> Option<u64> {
-        self.backend.free_bytes()
+    pub fn has_room(&self) -> bool {
+        self.backend.has_room()
     }
 
     /// Reads every log from first to end and checks it. Takes as long as reading the disk takes.
@@ -40,7 +40,7 @@ impl Storage {
 /// What differs between backends and is not one of the four stores.
 #[async_trait]
 pub(in crate::storage) trait Backend: Send + Sync + 'static {
-    fn free_bytes(&self) -> Option<u64>;
+    fn has_room(&self) -> bool;
     async fn scrub(&self) -> Result<ScrubReport, LogError>;
     async fn close(&self);
 }

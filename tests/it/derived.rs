@@ -9,7 +9,7 @@ use sluice::{
     storage::{AppendOptions, embedded::EmbeddedOptions},
 };
 
-use crate::harness::{EXAMPLE, Node, PATIENCE, Stream, avro, event, planted_opened};
+use crate::harness::{EXAMPLE, Node, PATIENCE, Stream, avro, event, planted, planted_opened};
 
 const FIELDS: [(&str, i32); 3] = [("uniqueIdentifier", 1), ("consistentValue", 2), ("someSensitiveValue", 3)];
 const CONSENTS: [&[i32]; 9] = [&[], &[0], &[1], &[2], &[3], &[1, 3], &[0, 1, 2, 3], &[2, 7], &[9]];
@@ -263,6 +263,7 @@ async fn a_stuck_reader_and_a_stuck_derived_stream_hold_up_nobody() {
     for reader in [&stream, &fine, &stream] {
         held.push(reader.follow("?from=earliest", &[]).await);
     }
+    let before = median_answer(&node, &stream).await;
     // Its log is gone beneath it: every append of its filter fails.
     node.server().storage().log.delete(&stuck.name.parse().unwrap()).await.unwrap();
     let value = "x".repeat(100_000);
@@ -274,6 +275,59 @@ async fn a_stuck_reader_and_a_stuck_derived_stream_hold_up_nobody() {
         assert!(begun.elapsed() < Duration::from_secs(2), "event {at} waited for a reader");
     }
     fine.read_until(100).await;
-    stream.read_until(100).await;
+    stream.read_until(300).await;
+    let after = median_answer(&node, &stream).await;
+    assert!(after < 2 * before + Duration::from_millis(5), "{before:?} before, {after:?} beside them");
     drop(held);
+}
+
+/// How long one of 200 events takes to be answered.
+async fn median_answer(node: &Node, stream: &Stream) -> Duration {
+    let mut took = Vec::new();
+    for _ in 0..200 {
+        let event = planted(&node.canary, &[]);
+        let begun = Instant::now();
+        stream.accept(&event).await;
+        took.push(begun.elapsed());
+    }
+    took.sort();
+    took[took.len() / 2]
+}
+
+/// T25, live. Consent is the event's own: from the first event that carries less, no purpose it lost gets more.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_after_consent_was_withdrawn_reaches_no_purpose_that_lost_it() {
+    let node = Node::start().await;
+    let stream = node.create_stream("clicks").await;
+    let (one, both) = (node.derive(&stream, &[1]).await, node.derive(&stream, &[1, 3]).await);
+    // One session all the while: its key opens what came before and seals what comes after.
+    let mut event = planted_opened(&node.canary, &[1, 3]);
+    let phases: [(&[i32], u64); 5] = [(&[1, 3], 40), (&[1], 30), (&[], 30), (&[0], 20), (&[1], 10)];
+    for (number, (levels, count)) in phases.into_iter().enumerate() {
+        event["strmMeta"]["consentLevels"] = json!(levels);
+        event["notSensitiveValue"] = json!(format!("phase {number}"));
+        for _ in 0..count {
+            stream.accept(&event).await;
+        }
+    }
+    stream.read_until(130).await;
+    let phases_of = |events: &[Value]| -> Vec<(String, usize)> {
+        let mut counts = std::collections::BTreeMap::new();
+        for event in events {
+            *counts.entry(event["notSensitiveValue"].as_str().unwrap().to_owned()).or_insert(0) += 1;
+        }
+        counts.into_iter().collect()
+    };
+    let seen = |phases: &[(u32, usize)]| -> Vec<(String, usize)> {
+        phases.iter().map(|(number, count)| (format!("phase {number}"), *count)).collect()
+    };
+    assert_eq!(phases_of(&one.read_until(80).await), seen(&[(0, 40), (1, 30), (4, 10)]));
+    // The other stream's filter has seen the last event too.
+    let filtered = || node.metric("sluice_events_dropped_total{stream=\"clicks-1-3\"}");
+    let begun = Instant::now();
+    while filtered().await < 90.0 {
+        assert!(begun.elapsed() < PATIENCE, "the filter does not catch up");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(phases_of(&both.read_until(40).await), seen(&[(0, 40)]));
 }

@@ -80,6 +80,8 @@ async fn a_full_disk_is_answered_503_and_events_are_taken_again_once_there_is_sp
     }
     assert_eq!(stream.read().await.len(), held, "what was stored can be read");
     assert_eq!(node.get("/is-alive").await.status, 200);
+    let ready = node.get("/ready").await;
+    assert_eq!((ready.status, ready.text().trim()), (503, "disk full"));
     let deleted = node.admin(reqwest::Method::DELETE, "/api/v1/streams/spare", &Value::Null).await;
     assert_eq!(deleted.status, 204, "that is how an operator makes space: {}", deleted.text());
 
@@ -89,6 +91,7 @@ async fn a_full_disk_is_answered_503_and_events_are_taken_again_once_there_is_sp
         assert!(freed.elapsed() < PATIENCE, "the node does not recover");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    assert_eq!(node.get("/ready").await.status, 200);
     eprintln!("recovered {:?} after space was freed", freed.elapsed());
     assert_eq!(stream.read().await.len(), held + 1, "nothing that was refused is stored");
     node.kill();

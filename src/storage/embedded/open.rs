@@ -368,8 +368,8 @@ struct Embedded(Arc<Engine>);
 
 #[async_trait]
 impl Backend for Embedded {
-    fn free_bytes(&self) -> Option<u64> {
-        self.0.open().ok()?.free_bytes()
+    fn has_room(&self) -> bool {
+        self.0.open().is_ok_and(|open| open.room_bytes() > 0)
     }
 
     async fn scrub(&self) -> Result<ScrubReport, LogError> {
