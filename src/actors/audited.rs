@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{AuditError, registry::ControlError, workshop::RegistryWorkshop};
 use crate::{
     audit::Action,
-    domain::{ContractRef, ContractState, Who},
+    domain::{ContractRef, ContractState, ProjectName, Who},
     storage::Change,
 };
 
@@ -14,10 +14,12 @@ impl RegistryWorkshop {
     pub(super) async fn audited<T>(
         &self,
         by: &Who,
+        project: Option<&ProjectName>,
         action: Action,
         change: impl Future<Output = Result<T, ControlError>>,
     ) -> Result<T, ControlError> {
-        let entry = self.auditor.record(by.clone(), action).await?;
+        let project = project.map(ToString::to_string);
+        let entry = self.auditor.record_in(project, by.clone(), action).await?;
         let changed = change.await;
         if changed.is_err() {
             self.auditor.not_done(entry).await;
@@ -29,16 +31,23 @@ impl RegistryWorkshop {
     pub(super) async fn apply(
         &self,
         by: &Who,
+        project: Option<&ProjectName>,
         action: Action,
         changes: Vec<Change>,
     ) -> Result<(), ControlError> {
-        self.audited(by, action, async { Ok(self.store.apply(changes).await.map(drop)?) }).await
+        self.audited(by, project, action, async { Ok(self.store.apply(changes).await.map(drop)?) }).await
     }
 }
 
-/// A change of the document of a contract or schema; without a body it goes.
-pub(super) fn change(kind: &str, name: &ContractRef, expected_version: u64, body: Option<Bytes>) -> Change {
-    Change { kind: kind.to_owned(), name: name.as_str().to_owned(), expected_version, body }
+/// A change of one document; without a body it goes.
+pub(super) fn change(kind: &str, name: &str, expected_version: u64, body: Option<Bytes>) -> Change {
+    Change { kind: kind.to_owned(), name: name.to_owned(), expected_version, body }
+}
+
+/// What the audit log says about what is kept by name. `detail` holds ids and words of ours only.
+pub(super) fn changed(kind: &str, name: &str, change: &str, detail: Option<String>) -> Action {
+    let [kind, name, change] = [kind, name, change].map(str::to_owned);
+    Action::Changed { kind, name, change, detail }
 }
 
 /// What the audit log says about a contract that changes state.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{
     ControlError, Inventory, KnownContract, RegistryHandle,
-    audited::stepped,
+    audited::{changed, stepped},
     inventory_store, project_orders,
     registry::RegistryMsg,
     workshop::{RegistryWorkshop, document},
@@ -15,8 +15,8 @@ use super::{
 use crate::{
     audit::Action,
     domain::{
-        Contract, ContractRef, ContractRights, ContractState, ContractStep, Schema, StepTaken, StreamName,
-        Who, may_step, remember,
+        Contract, ContractRef, ContractRights, ContractState, ContractStep, ProjectName, Schema, StepTaken,
+        StreamName, Who, may_step, remember,
     },
     event::{EventPlan, SchemaPlan},
     storage::Change,
@@ -45,6 +45,17 @@ impl ContractOrder {
         match self {
             ContractOrder::Create(new) | ContractOrder::Replace(new, _) => &new.contract.reference,
             ContractOrder::Step(reference, ..) | ContractOrder::Delete(reference, _) => reference,
+        }
+    }
+
+    /// Where the contract belongs; to the default project when there is none.
+    fn project(&self, inventory: &Inventory) -> ProjectName {
+        match self {
+            ContractOrder::Create(new) | ContractOrder::Replace(new, _) => new.contract.project.clone(),
+            ContractOrder::Step(reference, ..) | ContractOrder::Delete(reference, _) => {
+                let known = inventory.contract(reference.as_str());
+                known.map(|known| known.contract.project.clone()).unwrap_or_default()
+            }
         }
     }
 }
@@ -132,6 +143,7 @@ pub(super) async fn carry_out(
     order: ContractOrder,
 ) -> Result<ContractRef, ControlError> {
     let reference = order.reference().clone();
+    let project = order.project(inventory);
     let (step, action, changes) = match order {
         ContractOrder::Create(new) => {
             if inventory.contract(reference.as_str()).is_some() {
@@ -151,7 +163,7 @@ pub(super) async fn carry_out(
             let mut history = known.contract.history.clone();
             remember(&mut history, taken(workshop, by, ContractStep::Edit));
             let changes = write(inventory, new, history, known.version)?;
-            (ContractStep::Edit, edited(&reference), changes)
+            (ContractStep::Edit, changed("contract", reference.as_str(), "edited", None), changes)
         }
         ContractOrder::Step(_, step, expected) => {
             let known = changeable(inventory, &reference, expected.as_deref())?;
@@ -176,15 +188,9 @@ pub(super) async fn carry_out(
             (ContractStep::Delete, Action::ContractDeleted { contract: reference.clone() }, vec![change])
         }
     };
-    workshop.apply(by, action, changes).await?;
+    workshop.apply(by, Some(&project), action, changes).await?;
     tracing::info!(?by, contract = %reference, step = step.as_str(), "contract changed");
     Ok(reference)
-}
-
-/// What the audit log says about another text in the place of a draft.
-fn edited(contract: &ContractRef) -> Action {
-    let [kind, name, change] = ["contract", contract.as_str(), "edited"].map(str::to_owned);
-    Action::Changed { kind, name, change, detail: None }
 }
 
 /// The contract as it may be changed from.

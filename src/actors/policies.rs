@@ -5,7 +5,11 @@ use std::{collections::HashMap, sync::Arc};
 use uuid::Uuid;
 
 use super::{
-    Inventory, RegistryHandle, inventory_store, order_error::OrderError, registry::ControlError,
+    Inventory, RegistryHandle,
+    audited::{change, changed},
+    inventory_store,
+    order_error::OrderError,
+    registry::ControlError,
     workshop::document,
 };
 use crate::domain::{AfterErasure, Policy, PolicyId, PolicyState, Who};
@@ -50,8 +54,10 @@ impl RegistryHandle {
                 return Err(OrderError::PolicyExists.into());
             }
             // The name is the document's: two nodes cannot both make it.
-            workshop.store.put(inventory_store::POLICY, &policy.name, 0, document(&policy)).await?;
-            tracing::info!(?by, policy = %policy.id.0, "policy created");
+            let change = change(inventory_store::POLICY, &policy.name, 0, Some(document(&policy)));
+            let detail = format!("keys live {} days", policy.retention_days);
+            let action = changed("policy", &policy.name, "created", Some(detail));
+            workshop.apply(&by, None, action, vec![change]).await?;
             Ok(policy)
         })
         .await
@@ -73,9 +79,10 @@ impl RegistryHandle {
                 refuse_used(&inventory, policy.id)?;
             }
             policy.state = to;
-            let body = document(&policy);
-            workshop.store.put(inventory_store::POLICY, &policy.name, known.version, body).await?;
-            tracing::info!(?by, policy = %policy.id.0, state = to.as_str(), "policy changed state");
+            let body = Some(document(&policy));
+            let change = change(inventory_store::POLICY, &policy.name, known.version, body);
+            let action = changed("policy", &policy.name, "stepped", Some(to.as_str().to_owned()));
+            workshop.apply(&by, None, action, vec![change]).await?;
             Ok(policy)
         })
         .await
@@ -93,8 +100,9 @@ impl RegistryHandle {
                 return Err(OrderError::PolicyState(known.policy.state.as_str()).into());
             }
             refuse_used(&inventory, known.policy.id)?;
-            workshop.store.delete(inventory_store::POLICY, &known.policy.name, known.version).await?;
-            tracing::info!(?by, policy = %known.policy.id.0, "policy deleted");
+            let name = &known.policy.name;
+            let change = change(inventory_store::POLICY, name, known.version, None);
+            workshop.apply(&by, None, changed("policy", name, "deleted", None), vec![change]).await?;
             Ok(())
         })
         .await

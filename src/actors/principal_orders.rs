@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{
     Inventory, KnownGrant, KnownPrincipal, RegistryHandle,
     ask::respond,
+    audited::{change as change_of, changed},
     inventory_store::{PRINCIPAL, PROJECT, READ_GRANT},
     registry::{ControlError, RegistryMsg, RegistryState, Reply},
     workshop::{RegistryWorkshop, document},
@@ -19,7 +20,6 @@ use crate::{
         ApiToken, Principal, PrincipalId, PrincipalKind, ReadGrant, Role, StreamName, Who, limits,
         principal::PrincipalError,
     },
-    storage::Change,
 };
 
 /// A principal somebody wants.
@@ -248,8 +248,7 @@ async fn create(
     principal.validate()?;
     let id = principal.id.clone();
     demand_free(&state.args.workshop, &id).await?;
-    put(state, &principal, 0).await?;
-    tracing::info!(?by, principal = %id, role = %principal.role, "principal created");
+    put(state, by, &principal, 0, ("created", Some(principal.role.to_string()))).await?;
     known(&state.args.inventory.load(), &id)
 }
 
@@ -274,8 +273,7 @@ async fn meet(
     if principal.validate().is_err() {
         principal.email = None;
     }
-    put(state, &principal, 0).await?;
-    tracing::info!(principal = %principal.id, "a person of the issuer came for the first time");
+    put(state, &Who::Node, &principal, 0, ("came from the issuer for the first time", None)).await?;
     known(&state.args.inventory.load(), &principal.id)
 }
 
@@ -298,8 +296,8 @@ async fn change(
         return Err(PrincipalOrderError::OwnRole.into());
     }
     demand_admin_left(&inventory, by, &before.principal, after.role == Role::Admin && after.is_active())?;
-    put(state, &after, before.version).await?;
-    tracing::info!(?by, principal = %id, role = %after.role, disabled = after.disabled, "principal changed");
+    let detail = format!("role {}{}", after.role, if after.disabled { ", disabled" } else { "" });
+    put(state, by, &after, before.version, ("changed", Some(detail))).await?;
     known(&state.args.inventory.load(), id)
 }
 
@@ -315,12 +313,7 @@ async fn delete(state: &RegistryState, by: &Who, id: &PrincipalId) -> Result<(),
         tokens: Vec::new(),
         ..before.principal.clone()
     };
-    let change = |kind: &str, name: &str, expected_version, body| Change {
-        kind: kind.to_owned(),
-        name: name.to_owned(),
-        expected_version,
-        body,
-    };
+    let change = change_of;
     let mut changes = vec![change(PRINCIPAL, id.as_str(), before.version, Some(document(&tombstone)))];
     for known in inventory.projects().filter(|known| known.project.members.contains_key(id)) {
         let mut project = known.project.clone();
@@ -331,9 +324,9 @@ async fn delete(state: &RegistryState, by: &Who, id: &PrincipalId) -> Result<(),
     for known in inventory.grants.values().filter_map(|of_stream| of_stream.get(id)) {
         changes.push(change(READ_GRANT, &grant_name(&known.grant), known.version, None));
     }
-    state.args.workshop.store.apply(changes).await?;
+    let action = changed("principal", id.as_str(), "deleted", None);
+    state.args.workshop.apply(by, None, action, changes).await?;
     state.reload().await?;
-    tracing::info!(?by, principal = %id, "principal deleted");
     Ok(())
 }
 
@@ -373,8 +366,7 @@ async fn create_token(
         revoked: None,
     };
     after.tokens.push(token.clone());
-    put(state, &after, before.version).await?;
-    tracing::info!(?by, principal = %id, token = token.id, "API token created");
+    put(state, by, &after, before.version, ("API token created", Some(token.id.clone()))).await?;
     Ok(CreatedToken { token, text })
 }
 
@@ -397,8 +389,11 @@ async fn revoke_tokens(
     if !found {
         return Err(PrincipalOrderError::TokenUnknown.into());
     }
-    put(state, &after, before.version).await?;
-    tracing::info!(?by, principal = %id, "API tokens revoked");
+    let which = match which {
+        TokenChoice::All => "all".to_owned(),
+        TokenChoice::One(token) => token.clone(),
+    };
+    put(state, by, &after, before.version, ("API token revoked", Some(which))).await?;
     Ok(())
 }
 
@@ -421,10 +416,11 @@ async fn grant_read(
     }
     let version = inventory.read_grant(&stream, &principal).map_or(0, |known| known.version);
     let grant = ReadGrant { created: now, ..grant };
-    let store = &state.args.workshop.store;
-    store.put(READ_GRANT, &grant_name(&grant), version, document(&grant)).await?;
+    let change = change_of(READ_GRANT, &grant_name(&grant), version, Some(document(&grant)));
+    let action = changed("read_grant", &grant_name(&grant), "granted", None);
+    let project = inventory.stream(&stream).map(|known| &known.definition.project);
+    state.args.workshop.apply(by, project, action, vec![change]).await?;
     state.reload().await?;
-    tracing::info!(?by, %stream, %principal, "reading granted");
     let inventory = state.args.inventory.load();
     inventory.read_grant(&stream, &principal).cloned().ok_or(PrincipalOrderError::GrantUnknown.into())
 }
@@ -437,10 +433,11 @@ async fn revoke_read(
 ) -> Result<(), ControlError> {
     let inventory = state.args.inventory.load_full();
     let known = inventory.read_grant(stream, principal).ok_or(PrincipalOrderError::GrantUnknown)?;
-    let store = &state.args.workshop.store;
-    store.delete(READ_GRANT, &grant_name(&known.grant), known.version).await?;
+    let change = change_of(READ_GRANT, &grant_name(&known.grant), known.version, None);
+    let action = changed("read_grant", &grant_name(&known.grant), "revoked", None);
+    let project = inventory.stream(stream).map(|known| &known.definition.project);
+    state.args.workshop.apply(by, project, action, vec![change]).await?;
     state.reload().await?;
-    tracing::info!(?by, %stream, %principal, "reading no longer granted");
     Ok(())
 }
 
@@ -485,9 +482,16 @@ fn principal_of(state: &RegistryState, new: NewPrincipal) -> Principal {
     Principal { id, kind, name, email, role, disabled: false, created, deleted: None, tokens: Vec::new() }
 }
 
-async fn put(state: &RegistryState, principal: &Principal, version: u64) -> Result<(), ControlError> {
-    let store = &state.args.workshop.store;
-    store.put(PRINCIPAL, principal.id.as_str(), version, document(principal)).await?;
+async fn put(
+    state: &RegistryState,
+    by: &Who,
+    principal: &Principal,
+    version: u64,
+    (said, detail): (&str, Option<String>),
+) -> Result<(), ControlError> {
+    let id = principal.id.as_str();
+    let change = change_of(PRINCIPAL, id, version, Some(document(principal)));
+    state.args.workshop.apply(by, None, changed("principal", id, said, detail), vec![change]).await?;
     Ok(state.reload().await?)
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     Inventory, KnownProject, RegistryHandle,
     ask::respond,
+    audited::{change as change_of, changed},
     inventory_store::PROJECT,
     principal_orders,
     registry::{ControlError, RegistryMsg, RegistryState, Reply},
@@ -161,8 +162,7 @@ async fn create(
         return Err(ProjectOrderError::Exists.into());
     }
     let project = Project { description, ..Project::new(name.clone(), state.args.workshop.clock.now()) };
-    put(state, &project, 0).await?;
-    tracing::info!(?by, project = %name, "project created");
+    put(state, by, &project, 0, ("created", None)).await?;
     known(&state.args.inventory.load(), &name)
 }
 
@@ -179,8 +179,7 @@ async fn change(
     if name.is_default() && after.state != ProjectState::Operational {
         return Err(ProjectOrderError::BuiltIn.into());
     }
-    put(state, &after, before.version).await?;
-    tracing::info!(?by, project = %name, state = ?after.state, "project changed");
+    put(state, by, &after, before.version, ("changed", Some(format!("{:?}", after.state)))).await?;
     known(&state.args.inventory.load(), name)
 }
 
@@ -194,9 +193,10 @@ async fn delete(state: &RegistryState, by: &Who, name: &ProjectName) -> Result<(
     if streams || inventory.contracts().any(|known| known.contract.project == *name) {
         return Err(ProjectOrderError::NotEmpty.into());
     }
-    state.args.workshop.store.delete(PROJECT, name.as_str(), before.version).await?;
+    let change = change_of(PROJECT, name.as_str(), before.version, None);
+    let action = changed("project", name.as_str(), "deleted", None);
+    state.args.workshop.apply(by, Some(name), action, vec![change]).await?;
     state.reload().await?;
-    tracing::info!(?by, project = %name, "project deleted");
     Ok(())
 }
 
@@ -215,8 +215,7 @@ async fn set_member(
     }
     let mut after = before.project.clone();
     after.members.insert(member.clone(), role);
-    put(state, &after, before.version).await?;
-    tracing::info!(?by, project = %name, %member, %role, "member of a project");
+    put(state, by, &after, before.version, ("member", Some(format!("{member} {role}")))).await?;
     known(&state.args.inventory.load(), name)
 }
 
@@ -231,8 +230,7 @@ async fn remove_member(
     if after.members.remove(member).is_none() {
         return Err(ProjectOrderError::MemberUnknown.into());
     }
-    put(state, &after, before.version).await?;
-    tracing::info!(?by, project = %name, %member, "no longer member of a project");
+    put(state, by, &after, before.version, ("no longer member", Some(member.to_string()))).await?;
     Ok(())
 }
 
@@ -248,9 +246,17 @@ fn known(inventory: &Inventory, name: &ProjectName) -> Result<Arc<KnownProject>,
     inventory.project(name).cloned().ok_or(ProjectOrderError::Unknown.into())
 }
 
-async fn put(state: &RegistryState, project: &Project, version: u64) -> Result<(), ControlError> {
+async fn put(
+    state: &RegistryState,
+    by: &Who,
+    project: &Project,
+    version: u64,
+    (said, detail): (&str, Option<String>),
+) -> Result<(), ControlError> {
     project.validate()?;
-    let store = &state.args.workshop.store;
-    store.put(PROJECT, project.name.as_str(), version, document(project)).await?;
+    let name = &project.name;
+    let change = change_of(PROJECT, name.as_str(), version, Some(document(project)));
+    let action = changed("project", name.as_str(), said, detail);
+    state.args.workshop.apply(by, Some(name), action, vec![change]).await?;
     Ok(state.reload().await?)
 }

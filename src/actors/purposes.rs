@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Inventory, RegistryHandle, inventory_store, order_error::OrderError, registry::ControlError,
+    Inventory, RegistryHandle,
+    audited::{change, changed},
+    inventory_store,
+    order_error::OrderError,
+    registry::ControlError,
     workshop::document,
 };
 use crate::domain::{ConsentRule, Purpose, Who, limits::PURPOSE_LEVEL_MAX};
@@ -43,9 +47,10 @@ impl RegistryHandle {
             if inventory.purposes().values().any(taken) {
                 return Err(OrderError::PurposeExists.into());
             }
-            let body = document(&purpose);
-            workshop.store.put(inventory_store::PURPOSE, &level.to_string(), 0, body).await?;
-            tracing::info!(?by, level, "purpose created");
+            let name = level.to_string();
+            let change = change(inventory_store::PURPOSE, &name, 0, Some(document(&purpose)));
+            let action = changed("purpose", &name, "named", Some(purpose.name.clone()));
+            workshop.apply(&by, None, action, vec![change]).await?;
             Ok(purpose)
         })
         .await
@@ -64,8 +69,9 @@ impl RegistryHandle {
             if !users.is_empty() {
                 return Err(OrderError::PurposeInUse(users).into());
             }
-            workshop.store.delete(inventory_store::PURPOSE, &level.to_string(), known.version).await?;
-            tracing::info!(?by, level, "purpose deleted");
+            let name = level.to_string();
+            let change = change(inventory_store::PURPOSE, &name, known.version, None);
+            workshop.apply(&by, None, changed("purpose", &name, "deleted", None), vec![change]).await?;
             Ok(())
         })
         .await

@@ -314,7 +314,8 @@ impl RegistryState {
         let inventory = self.args.inventory.load_full();
         let streams = stream_orders::to_delete(&inventory, name, recursive)?;
         for stream in &streams {
-            stream_orders::delete(&self.args.workshop, by, stream).await?;
+            let project = inventory.stream(stream).map(|known| &known.definition.project);
+            stream_orders::delete(&self.args.workshop, by, project, stream).await?;
             tracing::info!(?by, %stream, "stream deleted");
         }
         self.reload().await?;

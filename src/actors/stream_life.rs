@@ -5,7 +5,9 @@ use std::sync::Arc;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
-    Inventory, KnownStream, RegistryHandle, inventory_store,
+    Inventory, KnownStream, RegistryHandle,
+    audited::change,
+    inventory_store,
     order_error::OrderError,
     policies::usable,
     registry::ControlError,
@@ -13,6 +15,7 @@ use super::{
     workshop::{RegistryWorkshop, document},
 };
 use crate::{
+    audit::Action,
     clock::Timestamp,
     crypto::ClientSecret,
     domain::{StoredCredential, StreamDefinition, StreamLimits, StreamName, Who},
@@ -66,8 +69,12 @@ impl RegistryHandle {
             }
             let (credential, client_secret) = new_credential(now);
             definition.credentials.push(credential.clone());
-            put(&workshop, known, &definition).await?;
-            tracing::info!(?by, stream = %name, client = credential.client_id, "credential issued");
+            let action = Action::CredentialIssued {
+                stream: name,
+                purposes: purposes(&definition),
+                client: credential.client_id.clone(),
+            };
+            put(&workshop, &by, known, &definition, action).await?;
             Ok(IssuedCredential { credential, client_secret })
         })
         .await
@@ -92,8 +99,8 @@ impl RegistryHandle {
                 &Replacement { client_id: Some(client_id.clone()), overlap_s: 0 },
                 Timestamp(0),
             )?;
-            put(&workshop, known, &definition).await?;
-            tracing::info!(?by, stream = %name, client = client_id, "credential revoked");
+            let action = Action::CredentialRevoked { stream: name, client: client_id };
+            put(&workshop, &by, known, &definition, action).await?;
             Ok(())
         })
         .await
@@ -119,8 +126,9 @@ impl RegistryHandle {
             }
             let mut definition = living(known, workshop.clock.now());
             apply(&mut definition, patch, &inventory)?;
-            put(&workshop, known, &definition).await?;
-            tracing::info!(?by, stream = %name, enabled = definition.enabled, "stream changed");
+            let change = difference(&known.definition, &definition);
+            let action = Action::StreamChanged { stream: name, change };
+            put(&workshop, &by, known, &definition, action).await?;
             Ok(())
         })
         .await?;
@@ -209,11 +217,37 @@ fn apply(
 
 async fn put(
     workshop: &RegistryWorkshop,
+    by: &Who,
     known: &KnownStream,
     definition: &StreamDefinition,
+    action: Action,
 ) -> Result<(), ControlError> {
     definition.validate().map_err(StreamOrderError::from)?;
-    let name = definition.name.as_str();
-    workshop.store.put(inventory_store::STREAM, name, known.version, document(definition)).await?;
-    Ok(())
+    let body = Some(document(definition));
+    let change = change(inventory_store::STREAM, definition.name.as_str(), known.version, body);
+    workshop.apply(by, Some(&definition.project), action, vec![change]).await
+}
+
+/// The purposes whose fields a stream shows; none for a source.
+fn purposes(definition: &StreamDefinition) -> Vec<i32> {
+    definition.derived.as_ref().map(|derived| derived.rule.levels()).unwrap_or_default()
+}
+
+/// The settings that differ, in words of ours.
+fn difference(before: &StreamDefinition, after: &StreamDefinition) -> String {
+    let mut said = Vec::new();
+    if before.enabled != after.enabled {
+        said.push(if after.enabled { "enabled" } else { "disabled" }.to_owned());
+    }
+    if before.retention_days != after.retention_days {
+        said.push(format!("retention {} days", after.retention_days));
+    }
+    let differs = [
+        ("description", before.description != after.description),
+        ("tags", before.tags != after.tags),
+        ("limits", before.limits != after.limits),
+        ("policy", before.policy != after.policy),
+    ];
+    said.extend(differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()));
+    said.join(", ")
 }

@@ -157,7 +157,8 @@ pub(super) async fn create(
         let body = document(&definition);
         Ok(workshop.store.put(inventory_store::STREAM, name.as_str(), 0, body).await?)
     };
-    workshop.audited(by, created(&definition, &client_id), make).await?;
+    let action = created(&definition, &client_id);
+    workshop.audited(by, Some(&definition.project), action, make).await?;
     Ok(CreatedStream { definition, client_id, client_secret })
 }
 
@@ -184,10 +185,11 @@ pub(super) fn to_delete(
 pub(super) async fn delete(
     workshop: &RegistryWorkshop,
     by: &Who,
+    project: Option<&ProjectName>,
     name: &StreamName,
 ) -> Result<(), ControlError> {
     let action = Action::StreamDeleted { stream: name.clone() };
-    workshop.audited(by, action, remove(workshop, name)).await
+    workshop.audited(by, project, action, remove(workshop, name)).await
 }
 
 async fn remove(workshop: &RegistryWorkshop, name: &StreamName) -> Result<(), ControlError> {

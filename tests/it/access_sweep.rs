@@ -19,16 +19,21 @@ const ALL: May = [true; 4];
 const ADMINS: May = [true, true, false, false];
 const ADMIN: May = [true, false, false, false];
 const MAKERS: May = [true, true, false, true];
-const REVIEWERS: May = [true, false, true, false];
 
 /// One row per route and method, in the order in which the sweep calls them as somebody who may. A body of `{}`
 /// is refused by what reads it, after the gate has let it pass, so that nothing changes.
-const TABLE: [(&str, &str, May); 29] = [
+const TABLE: [(&str, &str, May); 54] = [
     ("GET", "/api/v1/whoami", ALL),
     ("GET", "/api/v1/streams", ALL),
     ("POST", "/api/v1/streams", MAKERS),
     ("GET", "/api/v1/streams/{name}", ALL),
     ("DELETE", "/api/v1/streams/{name}", ADMINS),
+    ("PATCH", "/api/v1/streams/{name}", MAKERS),
+    ("GET", "/api/v1/streams/{name}/credentials", ALL),
+    ("POST", "/api/v1/streams/{name}/credentials", MAKERS),
+    ("DELETE", "/api/v1/streams/{name}/credentials/{client_id}", ADMINS),
+    ("GET", "/api/v1/streams/{name}/usage", ALL),
+    ("POST", "/api/v1/streams/{name}/explain", ALL),
     ("GET", "/api/v1/streams/{name}/grants", ALL),
     ("POST", "/api/v1/streams/{name}/grants", ADMINS),
     ("DELETE", "/api/v1/streams/{name}/grants/{principal}", ADMINS),
@@ -36,8 +41,28 @@ const TABLE: [(&str, &str, May); 29] = [
     ("POST", "/api/v1/contracts", ALL),
     ("GET", "/api/v1/contracts/{handle}/{name}/{version}", ALL),
     ("DELETE", "/api/v1/contracts/{handle}/{name}/{version}", ADMINS),
-    ("POST", "/api/v1/contracts/{handle}/{name}/{version}/activate", REVIEWERS),
-    ("POST", "/api/v1/contracts/{handle}/{name}/{version}/archive", ADMINS),
+    ("PUT", "/api/v1/contracts/{handle}/{name}/{version}", ALL),
+    ("GET", "/api/v1/contracts/{handle}/{name}/{version}/changes", ALL),
+    // Tried with the step `archive`, which no state of the sweep allows.
+    ("POST", "/api/v1/contracts/{handle}/{name}/{version}/{step}", ADMINS),
+    ("POST", "/api/v1/contracts/check", ALL),
+    ("GET", "/api/v1/schemas", ALL),
+    ("GET", "/api/v1/schemas/{handle}/{name}/{version}", ALL),
+    ("GET", "/api/v1/schemas/{handle}/{name}/{version}/code", ALL),
+    ("GET", "/api/v1/purposes", ALL),
+    ("POST", "/api/v1/purposes", ADMIN),
+    ("DELETE", "/api/v1/purposes/{named}", ADMIN),
+    ("GET", "/api/v1/policies", ALL),
+    ("POST", "/api/v1/policies", ADMIN),
+    ("GET", "/api/v1/policies/{named}", ALL),
+    ("DELETE", "/api/v1/policies/{named}", ADMIN),
+    ("POST", "/api/v1/policies/{named}/activate", ADMIN),
+    ("POST", "/api/v1/policies/{named}/archive", ADMIN),
+    ("GET", "/api/v1/audit/entries", ADMIN),
+    ("GET", "/api/v1/audit/checkpoint", ADMIN),
+    ("GET", "/api/v1/audit/proof/{index}", ADMIN),
+    ("GET", "/api/v1/audit/consistency", ADMIN),
+    ("GET", "/api/v1/audit/exposure", ADMIN),
     ("GET", "/api/v1/principals", ALL),
     ("POST", "/api/v1/principals", ADMIN),
     ("GET", "/api/v1/principals/{id}", ADMIN),
@@ -95,7 +120,16 @@ struct Things {
 impl Things {
     fn path(&self, route: &str) -> String {
         let name = if route.contains("/projects/") { self.project } else { self.stream };
-        let path = if route.contains("/contracts/") {
+        let route = match route {
+            "/api/v1/audit/consistency" => "/api/v1/audit/consistency?from=0",
+            "/api/v1/audit/exposure" => {
+                "/api/v1/audit/exposure?field=strmprivacy/example/1.5.0:uniqueIdentifier"
+            }
+            route => route,
+        };
+        let route =
+            if route.ends_with("/code") { format!("{route}?language=python") } else { route.to_owned() };
+        let path = if route.contains("/contracts/") || route.contains("/schemas/") {
             route.replace("{handle}", self.contract[0]).replace("{name}", self.contract[1])
         } else {
             route.replace("{name}", name)
@@ -104,7 +138,16 @@ impl Things {
             .replace("{principal}", self.principal)
             .replace("{id}", self.principal)
             .replace("{token}", &self.token)
+            .replace("{step}", "archive")
+            .replace("{named}", "nothing")
+            .replace("{client_id}", "stream-0")
+            .replace("{index}", "0")
     }
+}
+
+/// Whether the route is about the installation, and not about what is in a project.
+fn is_of_the_installation(route: &str) -> bool {
+    ["purposes", "policies", "audit"].iter().any(|room| route.starts_with(&format!("/api/v1/{room}")))
 }
 
 fn unknown() -> Things {
@@ -215,7 +258,9 @@ async fn what_belongs_to_another_project_is_answered_as_what_does_not_exist() {
     for role in ["project_admin", "approver", "member"] {
         let stranger =
             Somebody::in_project(&node, &format!("beta-{}", role.replace('_', "-")), "beta", role).await;
-        for (method, route, _) in rows().into_iter().filter(|(_, route, _)| route.contains('{')) {
+        let of_projects =
+            |(_, route, _): &(_, &str, _)| route.contains('{') && !is_of_the_installation(route);
+        for (method, route, _) in rows().into_iter().filter(of_projects) {
             let body = body_for(route, "alpha");
             let (foreign, none) = (things.path(route), nothing.path(route));
             let foreign = stranger.call(verb(method), &foreign, &body).await;
@@ -284,17 +329,36 @@ async fn every_role_may_in_its_project_what_the_table_says_and_nothing_more() {
             }
             let answer = try_route(caller, method, route, &things).await;
             let foreign = route.contains("/principals/");
-            let refused = matches!(answer.code().as_str(), "role_forbids")
+            let refused = matches!(answer.code().as_str(), "role_forbids" | "contract_step_forbidden")
                 || (foreign && answer.code() == "principal_unknown");
             assert!(answer.status < 500 && answer.status != 401, "{method} {route}: {}", answer.text());
             assert_eq!(!refused, may, "{} {method} {route}: {} {}", caller.id, answer.status, answer.text());
         }
     }
     // Those that change things, by somebody who may, in an order that works.
-    let [admin, project_admin, approver, _] = &callers[..] else { unreachable!() };
+    let [admin, project_admin, approver, member] = &callers[..] else { unreachable!() };
     let contract = "/api/v1/contracts/alpha/visit/1.0.0";
+    // Nobody approves what is his own, but an admin.
+    let own = json!({
+        "ref": "alpha/own/1.0.0", "project": "alpha", "schema": crate::drivers::visit_schema().to_string(),
+        "contract": json!({ "keyField": "consistentValue" }).to_string()
+    });
+    for (author, status) in [(member, 403), (approver, 403), (admin, 200)] {
+        let made = author.call(Method::POST, "/api/v1/contracts", &own).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        let path = "/api/v1/contracts/alpha/own/1.0.0";
+        assert_eq!(author.call(Method::POST, &format!("{path}/review"), &Value::Null).await.status, 200);
+        let approved = author.call(Method::POST, &format!("{path}/approve"), &Value::Null).await;
+        assert_eq!(approved.status, status, "{}: {}", author.id, approved.text());
+        assert_eq!(admin.call(Method::DELETE, path, &Value::Null).await.status, 204);
+    }
     let steps = [
-        (approver, "POST", format!("{contract}/activate"), 200),
+        (approver, "POST", format!("{contract}/activate"), 403),
+        (member, "POST", format!("{contract}/review"), 200),
+        (member, "POST", format!("{contract}/approve"), 403),
+        (approver, "POST", format!("{contract}/approve"), 200),
+        (member, "POST", format!("{contract}/activate"), 200),
+        (member, "POST", format!("{contract}/archive"), 403),
         (project_admin, "POST", format!("{contract}/archive"), 200),
         (project_admin, "DELETE", contract.to_owned(), 409),
         (project_admin, "DELETE", "/api/v1/streams/alpha-clicks/grants/alpha-ward".to_owned(), 404),
@@ -335,7 +399,7 @@ async fn names_that_climb_out_of_their_place_find_nothing() {
         "%ff",
         "admin%2f",
     ];
-    let holes = Regex::new(r"\{[a-z]+\}").unwrap();
+    let holes = Regex::new(r"\{[a-z_]+\}").unwrap();
     for (method, route, _) in rows().into_iter().filter(|(_, route, _)| route.contains('{')) {
         for climb in climbs {
             let path = holes.replace_all(route, climb).into_owned();

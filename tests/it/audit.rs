@@ -552,3 +552,87 @@ async fn no_retention_trims_the_log_and_a_restart_goes_on_with_the_same_tree() {
     let proof = get(&node, "consistency?from=4").await.json();
     assert_eq!(proof["fromCheckpoint"], before["checkpoint"]);
 }
+
+/// Method, path, body, status, and the entry that the order leaves.
+type Ordered = (Method, &'static str, Value, u16, &'static str);
+
+/// Every order that `/api/v1` takes beside those of streams and contracts above, in an order that works.
+fn orders() -> Vec<Ordered> {
+    let schema = crate::drivers::visit_schema().to_string();
+    let contract = json!({"keyField": "consistentValue"}).to_string();
+    let draft = json!({"ref": "acme/visit/1.0.0", "schema": schema, "contract": contract});
+    let later = 4_102_444_800_000_i64;
+    vec![
+        (Method::POST, "projects", json!({"name": "shop"}), 201, "project shop created"),
+        (Method::PATCH, "projects/shop", json!({"description": "sales"}), 200, "project shop changed"),
+        (
+            Method::POST,
+            "principals",
+            json!({"id": "ada", "kind": "user", "name": "Ada"}),
+            201,
+            "principal ada created",
+        ),
+        (Method::PATCH, "principals/ada", json!({"role": "approver"}), 200, "principal ada changed"),
+        (Method::POST, "principals/ada/tokens", json!({"name": "t"}), 201, "principal ada API token created"),
+        (Method::DELETE, "principals/ada/tokens", Value::Null, 204, "principal ada API token revoked"),
+        (Method::PUT, "projects/shop/members/ada", json!({"role": "member"}), 200, "project shop member"),
+        (Method::DELETE, "projects/shop/members/ada", Value::Null, 204, "project shop no longer member"),
+        (Method::POST, "streams", json!({"name": "clicks", "project": "shop"}), 201, "stream_created"),
+        (Method::PATCH, "streams/clicks", json!({"enabled": false}), 200, "stream_changed"),
+        (Method::POST, "streams/clicks/credentials", json!({}), 201, "credential_issued"),
+        (
+            Method::POST,
+            "streams/clicks/grants",
+            json!({"principal": "ada", "expires": later}),
+            201,
+            "read_grant clicks/ada granted",
+        ),
+        (Method::DELETE, "streams/clicks/grants/ada", Value::Null, 204, "read_grant clicks/ada revoked"),
+        (Method::POST, "purposes", json!({"level": 7, "name": "news"}), 201, "purpose 7 named"),
+        (Method::DELETE, "purposes/news", Value::Null, 204, "purpose 7 deleted"),
+        (
+            Method::POST,
+            "policies",
+            json!({"name": "month", "retentionDays": 30}),
+            201,
+            "policy month created",
+        ),
+        (Method::POST, "policies/month/activate", Value::Null, 200, "policy month stepped"),
+        (Method::POST, "policies/month/archive", Value::Null, 200, "policy month stepped"),
+        (Method::DELETE, "policies/month", Value::Null, 204, "policy month deleted"),
+        (Method::POST, "contracts", draft.clone(), 201, "contract_created"),
+        (Method::PUT, "contracts/acme/visit/1.0.0", draft, 200, "contract acme/visit/1.0.0 edited"),
+        (Method::POST, "contracts/acme/visit/1.0.0/review", Value::Null, 200, "contract_stepped"),
+        (Method::DELETE, "contracts/acme/visit/1.0.0", Value::Null, 204, "contract_deleted"),
+        (Method::DELETE, "streams/clicks", Value::Null, 204, "stream_deleted"),
+        (Method::DELETE, "principals/ada", Value::Null, 204, "principal ada deleted"),
+        (Method::DELETE, "projects/shop", Value::Null, 204, "project shop deleted"),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_order_leaves_exactly_one_entry_and_the_same_order_again_is_refused_without_one() {
+    let node = Node::start().await;
+    let said = |entry: &Value| {
+        let action = &entry["action"];
+        let word = |name: &str| action[name].as_str().unwrap_or_default().to_owned();
+        match word("type").as_str() {
+            "changed" => format!("{} {} {}", word("kind"), word("name"), word("change")),
+            other => other.to_owned(),
+        }
+    };
+    for (method, path, body, status, expected) in orders() {
+        let before = entries(&node, "").await.len();
+        let path = format!("/api/v1/{path}");
+        let answer = node.admin(method.clone(), &path, &body).await;
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
+        let after = entries(&node, &format!("from={before}")).await;
+        assert_eq!(after.iter().map(said).collect::<Vec<_>>(), [expected], "{method} {path}");
+        assert_eq!(after[0]["who"], json!({"kind": "principal", "id": "admin"}));
+        if method == Method::DELETE && !path.ends_with("/tokens") {
+            let again = node.admin(method.clone(), &path, &body).await;
+            assert_eq!(again.status, 404, "{method} {path}: {}", again.text());
+            assert_eq!(entries(&node, "").await.len(), before + 1, "what is refused leaves no entry");
+        }
+    }
+}

@@ -122,7 +122,7 @@ async fn an_explanation_says_which_rule_refuses_an_event_and_no_value_of_it() {
     assert_eq!(node.admin(Method::POST, path, &json!({})).await.code(), "schema_header_missing");
     let headers = [("strm-schema-ref", reference)];
     let anonymous = node.send(Method::POST, path, &headers, b"{}".to_vec()).await;
-    assert_eq!(anonymous.code(), "admin_token_missing");
+    assert_eq!(anonymous.code(), "api_token_missing");
 }
 
 const CHECK: &str = "/api/v1/contracts/check";
@@ -229,8 +229,10 @@ async fn a_check_counts_what_recent_traffic_would_have_been_refused_for() {
 
     let other = check(narrow.clone(), json!({"ref": "acme/other/1.0.0"})).await.json();
     assert_eq!(other["traffic"]["notChecked"]["otherContract"], 6);
-    let log = String::from_utf8(crate::harness::canary::captured_logs()).unwrap();
-    assert!(log.contains("a contract is tried on recent traffic"));
+    let audited = node.admin(Method::GET, "/api/v1/audit/entries?action=traffic_checked", &Value::Null).await;
+    let audited = audited.json();
+    assert_eq!(audited["entries"].as_array().unwrap().len(), 4, "one before each look at the traffic");
+    assert_eq!(audited["entries"][0]["action"]["stream"], "clicks");
     assert_eq!(check(narrow.clone(), json!({"against": "clicks-1"})).await.code(), "stream_is_derived");
     assert_eq!(check(narrow, json!({"against": "nowhere"})).await.code(), "stream_unknown");
     assert!(!answer.text().contains(&marker));
