@@ -5,9 +5,6 @@ use crate::domain::{PolicyError, PurposeError};
 /// Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OrderError {
-    /// Read again and decide anew.
-    #[error("it was changed since you read it: read it again")]
-    PreconditionFailed,
     #[error("the stream has no credential of this client id")]
     CredentialUnknown,
     #[error("purpose {0} is not in the purpose map")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
-    Inventory, KnownStream, RegistryHandle,
+    Expected, Inventory, KnownStream, RegistryHandle,
     audited::change,
     inventory_store,
     order_error::OrderError,
@@ -106,7 +106,7 @@ impl RegistryHandle {
         .await
     }
 
-    /// Changes a stream's settings, if its document still has `expected_version`, where one is given.
+    /// Changes a stream's settings, if its document still has one of the `expected` versions, where some are given.
     ///
     /// # Errors
     ///
@@ -115,14 +115,14 @@ impl RegistryHandle {
         &self,
         by: Who,
         name: StreamName,
-        expected_version: Option<u64>,
+        expected: Expected,
         patch: StreamPatch,
     ) -> Result<Arc<KnownStream>, ControlError> {
         let wanted = name.clone();
         self.order(move |workshop, inventory| async move {
             let known = known(&inventory, &name)?;
-            if expected_version.is_some_and(|version| version != known.version) {
-                return Err(OrderError::PreconditionFailed.into());
+            if expected.is_some_and(|versions| !versions.contains(&known.version)) {
+                return Err(ControlError::PreconditionFailed);
             }
             let mut definition = living(known, workshop.clock.now());
             apply(&mut definition, patch, &inventory)?;

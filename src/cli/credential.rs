@@ -147,7 +147,7 @@ pub async fn list(settings: &Settings, arguments: ListArguments) -> Result<()> {
 
 async fn fetch(settings: &Settings, stream: &StreamName) -> Result<Value> {
     let path = ["streams", stream.as_str(), "credentials"];
-    Ok(Client::for_control(settings)?.call(Method::GET, &path, None).await?)
+    Ok(Client::for_control(settings)?.list(&path, "credentials", &[]).await?)
 }
 
 /// Runs `sluice delete credentials`.

@@ -376,34 +376,10 @@ fn run(arguments: Arguments, matches: &clap::ArgMatches) -> Result<()> {
 /// The commands that talk to a node.
 async fn call(command: Command, settings: &Settings) -> Result<()> {
     match command {
-        Command::Create(Create::Stream(arguments)) => stream::create(settings, arguments).await,
-        Command::Create(Create::Contract(arguments)) => contract::create(settings, arguments).await,
-        Command::Create(Create::User(arguments)) => principal::create(settings, "user", arguments).await,
-        Command::Create(Create::ServiceAccount(arguments)) => {
-            principal::create(settings, "service_account", arguments).await
-        }
-        Command::Create(Create::Token(arguments)) => principal::create_token(settings, arguments).await,
-        Command::Create(Create::Project(arguments)) => project::create(settings, arguments).await,
-        Command::Get(Get::User(arguments) | Get::ServiceAccount(arguments)) => {
-            principal::get(settings, arguments).await
-        }
-        Command::Get(Get::Project(arguments)) => project::get(settings, arguments).await,
-        Command::Get(Get::Stream(arguments)) => stream::get(settings, arguments).await,
-        Command::Get(Get::Contract(arguments)) => contract::get(settings, arguments).await,
-        Command::List(List::Principals) => principal::list(settings, None).await,
-        Command::List(List::Users) => principal::list(settings, Some("user")).await,
-        Command::List(List::ServiceAccounts) => principal::list(settings, Some("service_account")).await,
-        Command::List(List::Tokens(arguments)) => principal::list_tokens(settings, arguments).await,
-        Command::List(List::Projects) => project::list(settings).await,
-        Command::List(List::Members(arguments)) => project::list_members(settings, arguments).await,
-        Command::List(List::Grants(arguments)) => project::list_grants(settings, arguments).await,
-        Command::List(List::Streams(arguments)) => stream::list(settings, arguments).await,
-        Command::Delete(Delete::User(arguments) | Delete::ServiceAccount(arguments)) => {
-            principal::delete(settings, arguments).await
-        }
-        Command::Delete(Delete::Project(arguments)) => project::delete(settings, arguments).await,
-        Command::Delete(Delete::Stream(arguments)) => stream::delete(settings, arguments).await,
-        Command::Delete(Delete::Contract(arguments)) => contract::delete(settings, arguments).await,
+        Command::Delete(what) => delete(what, settings).await,
+        Command::Get(what) => get(what, settings).await,
+        Command::Create(what) => create(what, settings).await,
+        Command::List(what) => list(what, settings).await,
         Command::Update(Update::Stream(arguments)) => stream_settings::update(settings, arguments).await,
         command @ (Command::Update(_)
         | Command::Add(_)
@@ -411,16 +387,6 @@ async fn call(command: Command, settings: &Settings) -> Result<()> {
         | Command::Grant(_)
         | Command::Revoke(_)) => change_access(command, settings).await,
         Command::Whoami => principal::whoami(settings).await,
-        Command::Create(Create::Credentials(arguments)) => credential::create(settings, arguments).await,
-        Command::Create(Create::Purpose(arguments)) => purpose::create(settings, arguments).await,
-        Command::Create(Create::Policy(arguments)) => policy::create(settings, arguments).await,
-        Command::Get(Get::Policy(arguments)) => policy::get(settings, arguments).await,
-        Command::List(List::Credentials(arguments)) => credential::list(settings, arguments).await,
-        Command::List(List::Purposes) => purpose::list(settings).await,
-        Command::List(List::Policies) => policy::list(settings).await,
-        Command::Delete(Delete::Credentials(arguments)) => credential::delete(settings, arguments).await,
-        Command::Delete(Delete::Purpose(arguments)) => purpose::delete(settings, arguments).await,
-        Command::Delete(Delete::Policy(arguments)) => policy::delete(settings, arguments).await,
         Command::Activate(Change::Policy(arguments)) => policy::activate(settings, arguments).await,
         Command::Archive(Change::Policy(arguments)) => policy::archive(settings, arguments).await,
         Command::Rotate(Rotate::Credentials(arguments)) => credential::rotate(settings, arguments).await,
@@ -430,10 +396,6 @@ async fn call(command: Command, settings: &Settings) -> Result<()> {
         Command::Disable(Switch::Stream(arguments)) => {
             stream_settings::switch(settings, arguments, false).await
         }
-        Command::List(List::Contracts(arguments)) => contract::list(settings, arguments).await,
-        Command::Get(Get::Schema(arguments)) => schema::get(settings, arguments).await,
-        Command::Get(Get::SchemaCode(arguments)) => schema::code(settings, arguments).await,
-        Command::List(List::Schemas) => schema::list(settings).await,
         Command::Activate(Change::Contract(arguments)) => {
             contract::step(settings, arguments, "activate").await
         }
@@ -454,6 +416,64 @@ async fn call(command: Command, settings: &Settings) -> Result<()> {
         | Command::Usage(_) => {
             unreachable!("run handles the commands without a node")
         }
+    }
+}
+
+async fn list(what: List, settings: &Settings) -> Result<()> {
+    match what {
+        List::Principals => principal::list(settings, None).await,
+        List::Users => principal::list(settings, Some("user")).await,
+        List::ServiceAccounts => principal::list(settings, Some("service_account")).await,
+        List::Tokens(arguments) => principal::list_tokens(settings, arguments).await,
+        List::Projects => project::list(settings).await,
+        List::Members(arguments) => project::list_members(settings, arguments).await,
+        List::Grants(arguments) => project::list_grants(settings, arguments).await,
+        List::Streams(arguments) => stream::list(settings, arguments).await,
+        List::Credentials(arguments) => credential::list(settings, arguments).await,
+        List::Purposes => purpose::list(settings).await,
+        List::Policies => policy::list(settings).await,
+        List::Contracts(arguments) => contract::list(settings, arguments).await,
+        List::Schemas => schema::list(settings).await,
+    }
+}
+
+async fn create(what: Create, settings: &Settings) -> Result<()> {
+    match what {
+        Create::Stream(arguments) => stream::create(settings, arguments).await,
+        Create::Contract(arguments) => contract::create(settings, arguments).await,
+        Create::User(arguments) => principal::create(settings, "user", arguments).await,
+        Create::ServiceAccount(arguments) => principal::create(settings, "service_account", arguments).await,
+        Create::Token(arguments) => principal::create_token(settings, arguments).await,
+        Create::Project(arguments) => project::create(settings, arguments).await,
+        Create::Credentials(arguments) => credential::create(settings, arguments).await,
+        Create::Purpose(arguments) => purpose::create(settings, arguments).await,
+        Create::Policy(arguments) => policy::create(settings, arguments).await,
+    }
+}
+
+async fn get(what: Get, settings: &Settings) -> Result<()> {
+    match what {
+        Get::User(arguments) | Get::ServiceAccount(arguments) => principal::get(settings, arguments).await,
+        Get::Project(arguments) => project::get(settings, arguments).await,
+        Get::Stream(arguments) => stream::get(settings, arguments).await,
+        Get::Contract(arguments) => contract::get(settings, arguments).await,
+        Get::Policy(arguments) => policy::get(settings, arguments).await,
+        Get::Schema(arguments) => schema::get(settings, arguments).await,
+        Get::SchemaCode(arguments) => schema::code(settings, arguments).await,
+    }
+}
+
+async fn delete(what: Delete, settings: &Settings) -> Result<()> {
+    match what {
+        Delete::User(arguments) | Delete::ServiceAccount(arguments) => {
+            principal::delete(settings, arguments).await
+        }
+        Delete::Project(arguments) => project::delete(settings, arguments).await,
+        Delete::Stream(arguments) => stream::delete(settings, arguments).await,
+        Delete::Contract(arguments) => contract::delete(settings, arguments).await,
+        Delete::Credentials(arguments) => credential::delete(settings, arguments).await,
+        Delete::Purpose(arguments) => purpose::delete(settings, arguments).await,
+        Delete::Policy(arguments) => policy::delete(settings, arguments).await,
     }
 }
 

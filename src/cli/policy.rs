@@ -82,7 +82,7 @@ pub async fn get(settings: &Settings, arguments: OneArgument) -> Result<()> {
 ///
 /// The node refuses or cannot be reached.
 pub async fn list(settings: &Settings) -> Result<()> {
-    let answer = Client::for_control(settings)?.call(Method::GET, &["policies"], None).await?;
+    let answer = Client::for_control(settings)?.list(&["policies"], "policies", &[]).await?;
     output::show(settings.format, &answer, || vec![table(items_at(&answer, "/policies"))])
 }
 

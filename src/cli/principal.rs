@@ -161,10 +161,8 @@ pub async fn get(settings: &Settings, arguments: OneArgument) -> Result<()> {
 ///
 /// The node refuses or cannot be reached.
 pub async fn list(settings: &Settings, kind: Option<&str>) -> Result<()> {
-    let mut answer = Client::for_control(settings)?.call(Method::GET, &["principals"], None).await?;
-    if let (Some(kind), Some(all)) = (kind, answer.get_mut("principals").and_then(Value::as_array_mut)) {
-        all.retain(|principal| principal["kind"] == kind);
-    }
+    let filters: Vec<_> = kind.map(|kind| ("kind", kind)).into_iter().collect();
+    let answer = Client::for_control(settings)?.list(&["principals"], "principals", &filters).await?;
     output::show(settings.format, &answer, || vec![table(items_at(&answer, "/principals"))])
 }
 
@@ -232,7 +230,7 @@ pub async fn create_token(settings: &Settings, arguments: TokenArguments) -> Res
 pub async fn list_tokens(settings: &Settings, arguments: TokensOfArgument) -> Result<()> {
     let client = Client::for_control(settings)?;
     let id = own_or(&client, arguments.principal).await?;
-    let answer = client.call(Method::GET, &["principals", id.as_str(), "tokens"], None).await?;
+    let answer = client.list(&["principals", id.as_str(), "tokens"], "tokens", &[]).await?;
     let row = |token: &Value| {
         let times = ["/created", "/expires", "/lastUsed", "/revoked"].map(|field| time_at(token, field));
         [text_at(token, "/id"), text_at(token, "/name")].into_iter().chain(times).collect()

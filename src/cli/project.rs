@@ -132,7 +132,7 @@ pub async fn get(settings: &Settings, arguments: OneArgument) -> Result<()> {
 ///
 /// The node refuses or cannot be reached.
 pub async fn list(settings: &Settings) -> Result<()> {
-    let answer = Client::for_control(settings)?.call(Method::GET, &["projects"], None).await?;
+    let answer = Client::for_control(settings)?.list(&["projects"], "projects", &[]).await?;
     output::show(settings.format, &answer, || vec![table(items_at(&answer, "/projects"))])
 }
 
@@ -178,7 +178,7 @@ pub async fn delete(settings: &Settings, arguments: OneArgument) -> Result<()> {
 /// The node refuses or cannot be reached.
 pub async fn list_members(settings: &Settings, arguments: OneArgument) -> Result<()> {
     let client = Client::for_control(settings)?;
-    let answer = client.call(Method::GET, &["projects", arguments.name.as_str(), "members"], None).await?;
+    let answer = client.list(&["projects", arguments.name.as_str(), "members"], "members", &[]).await?;
     output::show(settings.format, &answer, || vec![members(&answer)])
 }
 
@@ -229,7 +229,7 @@ pub async fn grant_read(settings: &Settings, arguments: GrantArguments) -> Resul
 /// The node refuses or cannot be reached.
 pub async fn list_grants(settings: &Settings, arguments: GrantsArgument) -> Result<()> {
     let client = Client::for_control(settings)?;
-    let answer = client.call(Method::GET, &["streams", arguments.stream.as_str(), "grants"], None).await?;
+    let answer = client.list(&["streams", arguments.stream.as_str(), "grants"], "grants", &[]).await?;
     output::show(settings.format, &answer, || vec![grants(items_at(&answer, "/grants"))])
 }
 

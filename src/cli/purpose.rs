@@ -48,7 +48,7 @@ pub async fn create(settings: &Settings, arguments: CreateArguments) -> Result<(
 ///
 /// The node refuses or cannot be reached.
 pub async fn list(settings: &Settings) -> Result<()> {
-    let answer = Client::for_control(settings)?.call(Method::GET, &["purposes"], None).await?;
+    let answer = Client::for_control(settings)?.list(&["purposes"], "purposes", &[]).await?;
     output::show(settings.format, &answer, || vec![table(items_at(&answer, "/purposes"))])
 }
 

@@ -171,7 +171,7 @@ pub(super) async fn list(
     let token = query.page_token.as_deref();
     let (known, next_page_token) =
         page(known, query.limit, token, |known| known.contract.reference.as_str())?;
-    let contracts = known.into_iter().map(|known| answer(&inventory, known, None)).collect();
+    let contracts = known.into_iter().map(|known| answer(inventory, known, None)).collect();
     Ok(HttpResponse::Ok().json(ContractsAnswer { contracts, next_page_token }))
 }
 

@@ -2,11 +2,11 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Data, Path, Payload},
+    web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, Doors, body::Body, gate::demand_stream};
+use super::{ApiError, Doors, body::Body, gate::demand_stream, paging::PageQuery};
 use crate::{
     actors::Replacement,
     clock::Timestamp,
@@ -35,8 +35,11 @@ struct CredentialAnswer<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct CredentialsAnswer<'a> {
     credentials: Vec<CredentialAnswer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
 }
 
 /// Issues a credential; its secret is told here and never again.
@@ -66,10 +69,11 @@ pub(super) async fn issue(
     Ok(HttpResponse::Created().json(answer(&issued.credential, Some(secret))))
 }
 
-/// The credentials of a stream, oldest first.
+/// The credentials of a stream, oldest first, in pages.
 pub(super) async fn list(
     request: HttpRequest,
     name: Path<String>,
+    query: Query<PageQuery>,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (_, known) = demand_stream(&request, &doors, Permission::ViewResources, &name).await?;
@@ -80,9 +84,11 @@ pub(super) async fn list(
         .iter()
         .filter(|stored| stored.expires.is_none_or(|end| now < end))
         .collect();
-    living.sort_by_key(|stored| stored.created);
+    let place = |stored: &&StoredCredential| format!("{:020}{}", stored.created.0, stored.client_id);
+    living.sort_by_key(place);
+    let (living, next_page_token) = query.of(living, place)?;
     let credentials = living.into_iter().map(|stored| answer(stored, None)).collect();
-    Ok(HttpResponse::Ok().json(CredentialsAnswer { credentials }))
+    Ok(HttpResponse::Ok().json(CredentialsAnswer { credentials, next_page_token }))
 }
 
 /// Revokes a credential: its tokens and open connections end now.

@@ -2,11 +2,11 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Data, Path, Payload},
+    web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, Doors, gate::demand_stream, streams::document};
+use super::{ApiError, Doors, gate::demand_stream, paging::PageQuery, streams::document};
 use crate::{
     actors::{ControlError, PrincipalOrderError},
     clock::Timestamp,
@@ -33,8 +33,11 @@ struct GrantAnswer<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct GrantsAnswer<'a> {
     grants: Vec<GrantAnswer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
 }
 
 /// Lets a principal read the events of a stream.
@@ -52,17 +55,20 @@ pub(super) async fn create(
     Ok(HttpResponse::Created().json(answer(&made.grant)))
 }
 
-/// All grants on a stream, by principal.
+/// The grants on a stream, by principal, in pages.
 pub(super) async fn list(
     request: HttpRequest,
     name: Path<String>,
+    query: Query<PageQuery>,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (identity, known) = demand_stream(&request, &doors, Permission::ViewResources, &name).await?;
     let stream = &known.definition.name;
     let mut grants: Vec<_> = identity.inventory().read_grants(stream).map(|known| &known.grant).collect();
     grants.sort_by(|a, b| a.principal.cmp(&b.principal));
-    Ok(HttpResponse::Ok().json(GrantsAnswer { grants: grants.into_iter().map(answer).collect() }))
+    let (grants, next_page_token) = query.of(grants, |grant| grant.principal.as_str().to_owned())?;
+    let grants = grants.into_iter().map(answer).collect();
+    Ok(HttpResponse::Ok().json(GrantsAnswer { grants, next_page_token }))
 }
 
 /// Ends a grant, and the readers that read by it.

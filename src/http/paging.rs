@@ -1,11 +1,36 @@
 //! Pages of a list: `limit` and `pageToken` in, `nextPageToken` out.
 //!
-//! A token is the name of the last entry of its page, so that what is added or deleted meanwhile shifts
+//! A token is the name or the place of the last entry of its page, so that what is added or deleted meanwhile shifts
 //! nothing. It is opaque to clients.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
+use serde::Deserialize;
+
 use super::ApiError;
+
+/// What a client asks of a list without filters.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct PageQuery {
+    limit: Option<usize>,
+    page_token: Option<String>,
+}
+
+impl PageQuery {
+    /// The page of `sorted`, which is in order of `place`, and the token of the next one.
+    ///
+    /// # Errors
+    ///
+    /// See [`page`].
+    pub(super) fn of<T>(
+        &self,
+        sorted: Vec<T>,
+        place: impl Fn(&T) -> String,
+    ) -> Result<(Vec<T>, Option<String>), ApiError> {
+        page_at(sorted, self.limit, self.page_token.as_deref(), place)
+    }
+}
 
 /// The page of `sorted` that begins after `token`, and the token of the next one.
 ///
@@ -13,10 +38,19 @@ use super::ApiError;
 ///
 /// [`ApiError::Parameter`]: a limit out of range, or a token that was not given out.
 pub(super) fn page<T>(
-    mut sorted: Vec<T>,
+    sorted: Vec<T>,
     limit: Option<usize>,
     token: Option<&str>,
     name: impl Fn(&T) -> &str,
+) -> Result<(Vec<T>, Option<String>), ApiError> {
+    page_at(sorted, limit, token, |entry| name(entry).to_owned())
+}
+
+fn page_at<T>(
+    mut sorted: Vec<T>,
+    limit: Option<usize>,
+    token: Option<&str>,
+    place: impl Fn(&T) -> String,
 ) -> Result<(Vec<T>, Option<String>), ApiError> {
     let limit = limit.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {
@@ -28,11 +62,11 @@ pub(super) fn page<T>(
         else {
             return Err(wrong);
         };
-        sorted.drain(..sorted.partition_point(|entry| name(entry) <= after.as_str()));
+        sorted.drain(..sorted.partition_point(|entry| place(entry) <= after));
     }
     let more = sorted.len() > limit;
     sorted.truncate(limit);
-    let next = sorted.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(name(last)));
+    let next = sorted.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(place(last)));
     Ok((sorted, next))
 }
 

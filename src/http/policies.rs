@@ -2,13 +2,14 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Data, Path, Payload},
+    web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     ApiError, Doors,
     gate::{demand, identify},
+    paging::PageQuery,
     streams::document,
 };
 use crate::{
@@ -30,8 +31,11 @@ struct PolicyRequest {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct PoliciesAnswer<'a> {
     policies: Vec<&'a Policy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
 }
 
 /// Makes a policy in state DRAFT.
@@ -47,13 +51,18 @@ pub(super) async fn create(
     Ok(HttpResponse::Created().json(doors.registry.create_policy(by, new).await?))
 }
 
-/// All policies, by name.
-pub(super) async fn list(request: HttpRequest, doors: Data<Doors>) -> Result<HttpResponse, ApiError> {
+/// The policies, by name, in pages.
+pub(super) async fn list(
+    request: HttpRequest,
+    query: Query<PageQuery>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
     let identity = identify(&request, &doors).await?;
     let inventory = identity.inventory();
     let mut policies: Vec<&Policy> = inventory.policies().values().map(|known| &*known.policy).collect();
     policies.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(HttpResponse::Ok().json(PoliciesAnswer { policies }))
+    let (policies, next_page_token) = query.of(policies, |policy| policy.name.clone())?;
+    Ok(HttpResponse::Ok().json(PoliciesAnswer { policies, next_page_token }))
 }
 
 /// One policy, by id or name.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ApiError, Doors,
     gate::{demand, demand_principal, identify},
+    paging::{PageQuery, page},
     streams::document,
 };
 use crate::{
@@ -50,9 +51,11 @@ struct TokenRequest {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct ListQuery {
     kind: Option<PrincipalKind>,
+    limit: Option<usize>,
+    page_token: Option<String>,
 }
 
 /// A principal as the API shows it.
@@ -68,8 +71,11 @@ struct PrincipalAnswer<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct PrincipalsAnswer<'a> {
     principals: Vec<PrincipalAnswer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
 }
 
 /// A token as the API shows it. `token` is its text, told once.
@@ -88,8 +94,11 @@ struct TokenAnswer<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct TokensAnswer<'a> {
     tokens: Vec<TokenAnswer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
 }
 
 /// Makes a user or a service account, without a token.
@@ -105,7 +114,7 @@ pub(super) async fn create(
     Ok(HttpResponse::Created().json(answer(&known.principal)))
 }
 
-/// All principals that the caller sees, by id: all, or itself.
+/// Principals that the caller sees, by id, in pages: all, or itself.
 pub(super) async fn list(
     request: HttpRequest,
     query: Query<ListQuery>,
@@ -121,7 +130,10 @@ pub(super) async fn list(
         .filter(|principal| query.kind.is_none_or(|kind| principal.kind == kind))
         .collect();
     seen.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(HttpResponse::Ok().json(PrincipalsAnswer { principals: seen.into_iter().map(answer).collect() }))
+    let (seen, next_page_token) =
+        page(seen, query.limit, query.page_token.as_deref(), |principal| principal.id.as_str())?;
+    let principals = seen.into_iter().map(answer).collect();
+    Ok(HttpResponse::Ok().json(PrincipalsAnswer { principals, next_page_token }))
 }
 
 /// One principal.
@@ -175,16 +187,20 @@ pub(super) async fn create_token(
     Ok(HttpResponse::Created().insert_header((CACHE_CONTROL, "no-store")).json(shown))
 }
 
-/// The tokens of a principal, the newest first.
+/// The tokens of a principal, the newest first, in pages.
 pub(super) async fn list_tokens(
     request: HttpRequest,
     id: Path<String>,
+    query: Query<PageQuery>,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (_, known) = demand_principal(&request, &doors, &id, true).await?;
-    let newest_first = known.principal.tokens.iter().rev();
-    let tokens = newest_first.map(|token| token_answer(&doors, token, None)).collect();
-    Ok(HttpResponse::Ok().json(TokensAnswer { tokens }))
+    let place = |token: &&ApiToken| format!("{:020}{}", i64::MAX - token.created.0, token.id);
+    let mut newest_first: Vec<_> = known.principal.tokens.iter().collect();
+    newest_first.sort_by_key(place);
+    let (tokens, next_page_token) = query.of(newest_first, place)?;
+    let tokens = tokens.into_iter().map(|token| token_answer(&doors, token, None)).collect();
+    Ok(HttpResponse::Ok().json(TokensAnswer { tokens, next_page_token }))
 }
 
 /// Revokes one token.

@@ -258,7 +258,6 @@ fn project_row(error: ProjectOrderError) -> Row {
 
 fn order_row(error: &OrderError) -> Row {
     match error {
-        OrderError::PreconditionFailed => ("precondition_failed", 412, None),
         OrderError::CredentialUnknown => ("credential_unknown", 404, None),
         OrderError::PurposeUnknown(_) => ("purpose_unknown", 404, None),
         OrderError::PurposeExists | OrderError::PurposesFull => ("purpose_exists", 409, None),

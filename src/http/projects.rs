@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Data, Path, Payload},
+    web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     ApiError, Doors,
     gate::{demand, demand_project, identify},
+    paging::PageQuery,
     streams::document,
 };
 use crate::{
@@ -52,13 +53,19 @@ struct ProjectAnswer<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ProjectsAnswer<'a> {
     projects: Vec<ProjectAnswer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct MembersAnswer<'a> {
     members: Vec<MemberAnswer<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -79,11 +86,18 @@ pub(super) async fn create(
     Ok(HttpResponse::Created().json(answer(&known.project)))
 }
 
-/// All projects that the caller sees, by name.
-pub(super) async fn list(request: HttpRequest, doors: Data<Doors>) -> Result<HttpResponse, ApiError> {
+/// Projects that the caller sees, by name, in pages.
+pub(super) async fn list(
+    request: HttpRequest,
+    query: Query<PageQuery>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
     let identity = identify(&request, &doors).await?;
-    let projects = identity.projects().map(answer).collect();
-    Ok(HttpResponse::Ok().json(ProjectsAnswer { projects }))
+    let mut projects: Vec<_> = identity.projects().collect();
+    projects.sort_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
+    let (projects, next_page_token) = query.of(projects, |project| project.name.as_str().to_owned())?;
+    let projects = projects.into_iter().map(answer).collect();
+    Ok(HttpResponse::Ok().json(ProjectsAnswer { projects, next_page_token }))
 }
 
 /// One project.
@@ -122,14 +136,18 @@ pub(super) async fn delete(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Who works on a project, by id.
+/// Who works on a project, by id, in pages.
 pub(super) async fn list_members(
     request: HttpRequest,
     name: Path<String>,
+    query: Query<PageQuery>,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (_, known) = demand_project(&request, &doors, Permission::ViewResources, &name).await?;
-    Ok(HttpResponse::Ok().json(members(&known.project.members)))
+    let mut answer = members(&known.project.members);
+    answer.members.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
+    let (members, next_page_token) = query.of(answer.members, |member| member.id.as_str().to_owned())?;
+    Ok(HttpResponse::Ok().json(MembersAnswer { members, next_page_token }))
 }
 
 /// Puts a principal into a project, or gives a member another role.
@@ -175,5 +193,6 @@ fn answer(project: &Project) -> ProjectAnswer<'_> {
 }
 
 fn members(members: &BTreeMap<PrincipalId, Role>) -> MembersAnswer<'_> {
-    MembersAnswer { members: members.iter().map(|(id, role)| MemberAnswer { id, role: *role }).collect() }
+    let members = members.iter().map(|(id, role)| MemberAnswer { id, role: *role }).collect();
+    MembersAnswer { members, next_page_token: None }
 }

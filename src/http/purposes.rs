@@ -2,13 +2,14 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Data, Path, Payload},
+    web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     ApiError, Doors,
     gate::{demand, identify},
+    paging::PageQuery,
     streams::document,
 };
 use crate::{
@@ -26,8 +27,11 @@ struct PurposeRequest {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct PurposesAnswer<'a> {
     purposes: Vec<&'a Purpose>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
 }
 
 /// Gives a level a name.
@@ -42,12 +46,18 @@ pub(super) async fn create(
     Ok(HttpResponse::Created().json(made))
 }
 
-/// The map, by level. It has at most a thousand rows.
-pub(super) async fn list(request: HttpRequest, doors: Data<Doors>) -> Result<HttpResponse, ApiError> {
+/// The map, by level, in pages. It has at most a thousand rows.
+pub(super) async fn list(
+    request: HttpRequest,
+    query: Query<PageQuery>,
+    doors: Data<Doors>,
+) -> Result<HttpResponse, ApiError> {
     let identity = identify(&request, &doors).await?;
     let inventory = identity.inventory();
-    let purposes = inventory.purposes().values().map(|known| &known.purpose).collect();
-    Ok(HttpResponse::Ok().json(PurposesAnswer { purposes }))
+    let mut purposes: Vec<&Purpose> = inventory.purposes().values().map(|known| &known.purpose).collect();
+    purposes.sort_by_key(|purpose| purpose.level);
+    let (purposes, next_page_token) = query.of(purposes, |purpose| format!("{:03}", purpose.level))?;
+    Ok(HttpResponse::Ok().json(PurposesAnswer { purposes, next_page_token }))
 }
 
 /// Takes a level's name away.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{ETAG, IF_MATCH},
+    http::header::ETAG,
     web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
@@ -14,13 +14,13 @@ use super::{
     ApiError, Doors,
     body::Body,
     gate::{self, demand_stream, identify},
-    ingest::text,
     paging::page,
+    precondition::{etag, if_match},
 };
 use crate::{
     actors::{
-        ControlError, Inventory, KnownStream, NewDerivation, NewMasks, NewStream, OrderError,
-        StreamOrderError, StreamPatch,
+        ControlError, Inventory, KnownStream, NewDerivation, NewMasks, NewStream, StreamOrderError,
+        StreamPatch,
     },
     clock::Timestamp,
     domain::{
@@ -200,7 +200,7 @@ pub(super) async fn create(
     let inventory = doors.registry.inventory();
     let mut response = HttpResponse::Created();
     if let Some(known) = inventory.stream(&created.definition.name) {
-        response.insert_header((ETAG, etag(known)));
+        response.insert_header((ETAG, etag(known.version)));
     }
     Ok(response.json(answer(&created.definition, &inventory, Some(secret))))
 }
@@ -225,7 +225,7 @@ pub(super) async fn list(
     streams.sort_by(|a, b| a.name.cmp(&b.name));
     let (streams, next_page_token) =
         page(streams, query.limit, query.page_token.as_deref(), |stream| stream.name.as_str())?;
-    let streams = streams.into_iter().map(|definition| answer(definition, &inventory, None)).collect();
+    let streams = streams.into_iter().map(|definition| answer(definition, inventory, None)).collect();
     Ok(HttpResponse::Ok().json(StreamsAnswer { streams, next_page_token }))
 }
 
@@ -247,7 +247,7 @@ pub(super) async fn change(
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (identity, known) = demand_stream(&request, &doors, Permission::CreateResources, &name).await?;
-    let expected = expected_version(&request)?;
+    let expected = if_match(request.headers())?;
     let wanted: PatchRequest = document(&request, payload, &doors).await?;
     let PatchRequest { description, tags, retention_days, enabled, limits, policy } = wanted;
     let limits = limits.map(Option::unwrap_or_default);
@@ -297,19 +297,11 @@ async fn deletion(doors: &Doors, name: &StreamName, recursive: bool) -> Result<H
 }
 
 fn shown(known: &KnownStream, inventory: &Inventory) -> HttpResponse {
-    HttpResponse::Ok().insert_header((ETAG, etag(known))).json(answer(&known.definition, inventory, None))
-}
-
-fn etag(known: &KnownStream) -> String {
-    format!("\"{}\"", known.version)
-}
-
-/// The version in `If-Match` (RFC 9110, 13.1.1). One that is not ours matches nothing.
-fn expected_version(request: &HttpRequest) -> Result<Option<u64>, ApiError> {
-    let given = text(request.headers(), IF_MATCH.as_str())?.map(str::trim);
-    let Some(tag) = given.filter(|tag| *tag != "*") else { return Ok(None) };
-    let number = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
-    number.map(Some).ok_or_else(|| ControlError::Order(OrderError::PreconditionFailed).into())
+    HttpResponse::Ok().insert_header((ETAG, etag(known.version))).json(answer(
+        &known.definition,
+        inventory,
+        None,
+    ))
 }
 
 /// Refuses a stream that the caller may not make: where it goes, what it derives from, what it masks by.

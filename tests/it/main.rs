@@ -20,6 +20,7 @@ mod keys;
 mod listener;
 mod oidc;
 mod oracle;
+mod pages;
 mod policies;
 mod reading;
 mod refusals;
