@@ -27,6 +27,27 @@ impl RegistryWorkshop {
         changed
     }
 
+    /// Makes a change that has an entry of its own, once the entries of what goes with it are durable.
+    pub(super) async fn audited_with<T>(
+        &self,
+        by: &Who,
+        project: &ProjectName,
+        actions: Vec<Action>,
+        change: impl Future<Output = Result<T, ControlError>>,
+    ) -> Result<T, ControlError> {
+        let mut entries = Vec::new();
+        for action in actions {
+            entries.push(self.auditor.record_in(Some(project.to_string()), by.clone(), action).await?);
+        }
+        let changed = change.await;
+        if changed.is_err() {
+            for entry in entries {
+                self.auditor.not_done(entry).await;
+            }
+        }
+        changed
+    }
+
     /// Changes documents, once the entry is durable.
     pub(super) async fn apply(
         &self,

@@ -74,7 +74,9 @@ impl RegistryHandle {
                 purposes: purposes(&definition),
                 client: credential.client_id.clone(),
             };
-            put(&workshop, &by, known, &definition, action).await?;
+            let revoked = revocations(known, &definition);
+            let issued = put(&workshop, &by, known, &definition, action);
+            workshop.audited_with(&by, &definition.project, revoked, issued).await?;
             Ok(IssuedCredential { credential, client_secret })
         })
         .await
@@ -226,6 +228,17 @@ async fn put(
     let body = Some(document(definition));
     let change = change(inventory_store::STREAM, definition.name.as_str(), known.version, body);
     workshop.apply(by, Some(&definition.project), action, vec![change]).await
+}
+
+/// What the audit log says about the credentials that `after` has no longer.
+fn revocations(known: &KnownStream, after: &StreamDefinition) -> Vec<Action> {
+    let stays = |client: &str| after.credentials.iter().any(|credential| credential.client_id == client);
+    let gone = known.definition.credentials.iter().filter(|credential| !stays(&credential.client_id));
+    gone.map(|credential| Action::CredentialRevoked {
+        stream: after.name.clone(),
+        client: credential.client_id.clone(),
+    })
+    .collect()
 }
 
 /// The purposes whose fields a stream shows; none for a source.

@@ -636,3 +636,18 @@ async fn every_order_leaves_exactly_one_entry_and_the_same_order_again_is_refuse
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_writes_down_what_it_revokes() {
+    let node = Node::start().await;
+    let clicks = node.create_stream("clicks").await;
+    let before = entries(&node, "").await.len();
+    let body = json!({"replaces": "*"});
+    let rotated = node.admin(Method::POST, "/api/v1/streams/clicks/credentials", &body).await;
+    assert_eq!(rotated.status, 201, "{}", rotated.text());
+    let after = entries(&node, &format!("from={before}")).await;
+    let said: Vec<_> = after.iter().map(|entry| &entry["action"]).collect();
+    assert_eq!((said.len(), &said[0]["type"]), (2, &json!("credential_revoked")));
+    assert_eq!(said[0]["client"], clicks.client_id);
+    assert_eq!(said[1]["type"], "credential_issued");
+}
