@@ -35,11 +35,20 @@ impl RegistryWorkshop {
         actions: Vec<Action>,
         change: impl Future<Output = Result<T, ControlError>>,
     ) -> Result<T, ControlError> {
-        let mut entries = Vec::new();
+        let (mut entries, mut refused) = (Vec::new(), None);
         for action in actions {
-            entries.push(self.auditor.record_in(Some(project.to_string()), by.clone(), action).await?);
+            match self.auditor.record_in(Some(project.to_string()), by.clone(), action).await {
+                Ok(entry) => entries.push(entry),
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
+            }
         }
-        let changed = change.await;
+        let changed = match refused {
+            Some(error) => Err(error.into()),
+            None => change.await,
+        };
         if changed.is_err() {
             for entry in entries {
                 self.auditor.not_done(entry).await;
