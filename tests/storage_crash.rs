@@ -25,12 +25,13 @@ const FOLDER: &str = "SLUICE_CRASH_FOLDER";
 const STREAMS: usize = 3;
 const WRITERS: usize = 8;
 
-/// Small sizes, so that tables are written and journals rotate while the node is killed.
+/// Small sizes, so that tables and segments are written and journals used again while the node is killed.
 fn options() -> EmbeddedOptions {
     EmbeddedOptions {
         memtable_bytes: 64 << 10,
         memtables_bytes: 128 << 10,
         segment_bytes: 1 << 20,
+        journal_bytes: 256 << 10,
         ..Default::default()
     }
 }

@@ -14,8 +14,9 @@ use std::{
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    engine::{Engine, Open},
-    queue::Op,
+    engine::{Engine, Open, Threads},
+    events::Job,
+    queue::{Committing, Op, Queue},
 };
 
 const NOTE: &str = "clean";
@@ -23,19 +24,35 @@ const NOTE: &str = "clean";
 impl Engine {
     /// Finishes what waits and closes the database. Does nothing the second time.
     pub(super) fn close_now(&self) {
-        drop(self.queue.push(Op::Close));
-        for thread in self.threads.lock().drain(..) {
-            drop(thread.join());
-        }
         let Some(open) = self.open.write().take() else { return };
+        let journal = self.threads.lock().take().and_then(|threads| finish(&open, &self.queue, threads));
         let commits = open.commits.load(Ordering::Relaxed);
         let path = open.path.clone();
         let released = release(open);
         if self.fatal.reason().is_none()
             && released
-            && let Err(error) = write_note(&path, commits)
+            && let Some(journal) = journal
+            && let Err(error) = write_note(&path, Noted { commits, journal })
         {
             tracing::warn!(%error, "closed in order, but the note of it could not be written");
+        }
+    }
+}
+
+/// Ends both threads and moves everything out of the journals. Returns the journal's last commit; `None`
+/// when something failed.
+fn finish(open: &Arc<Open>, queue: &Queue, threads: Threads) -> Option<u64> {
+    open.keeping.tell(Job::Stop);
+    let keeper = threads.keeper.join();
+    drop(queue.push(Op::Close));
+    let mut pen = threads.committer.join().ok()??;
+    let next = pen.journal.next();
+    let mut committing = Committing { open, budget: &mut pen.budget };
+    match keeper.ok()??.finish(&mut committing, &next) {
+        Ok(()) => Some(next.commit),
+        Err(error) => {
+            open.fail(&error);
+            None
         }
     }
 }
@@ -55,23 +72,31 @@ fn release(mut open: Arc<Open>) -> bool {
     false
 }
 
-fn write_note(folder: &Path, commits: u64) -> io::Result<()> {
-    let text = format!("commits {commits}");
+/// The last commits of the engine and of the events' journal.
+#[derive(Clone, Copy)]
+pub(super) struct Noted {
+    pub commits: u64,
+    pub journal: u64,
+}
+
+fn write_note(folder: &Path, noted: Noted) -> io::Result<()> {
+    let text = format!("commits {} journal {}", noted.commits, noted.journal);
     let mut file = File::create(folder.join(NOTE))?;
     writeln!(file, "{text} {:016x}", xxh3_64(text.as_bytes()))?;
     file.sync_all()?;
     File::open(folder)?.sync_all()
 }
 
-/// Number of the last commit, if the folder was closed in order.
-pub(super) fn read_note(folder: &Path) -> Option<u64> {
+/// Numbers of the last commits, if the folder was closed in order.
+pub(super) fn read_note(folder: &Path) -> Option<Noted> {
     let note = std::fs::read_to_string(folder.join(NOTE)).ok()?;
     let (text, checksum) = note.trim_end().rsplit_once(' ')?;
     if u64::from_str_radix(checksum, 16).ok()? != xxh3_64(text.as_bytes()) {
         tracing::warn!("the note of an orderly close is unreadable; checking as after a crash");
         return None;
     }
-    text.strip_prefix("commits ")?.parse().ok()
+    let (commits, journal) = text.strip_prefix("commits ")?.split_once(" journal ")?;
+    Some(Noted { commits: commits.parse().ok()?, journal: journal.parse().ok()? })
 }
 
 /// Forgets that the folder was closed in order, before it changes.

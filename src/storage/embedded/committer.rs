@@ -1,58 +1,69 @@
-//! The one writer: takes everything that waits, writes it as one batch with one fsync, answers everyone.
+//! The one writer: takes everything that waits, makes it durable at once, answers everyone.
 //!
 //! It waits for nobody when idle, and fills by itself under load: what arrives during an fsync is the
-//! next commit. Every compare-and-set is decided here, one after the other.
+//! next commit. Every compare-and-set is decided here, one after the other. Events go to the journal, keys
+//! and documents to the engine; a commit that has both, syncs both before it answers.
 
 use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
-use fjall::Keyspace;
 use tokio::sync::oneshot;
 
 use super::{
     engine::Open,
-    keyspaces::{Budget, Kind, keyspace},
-    layout, once,
-    options::{CHUNK_BYTES_MAX, CHUNK_RECORDS_MAX, COMMIT_BYTES_MAX},
+    events::{Frame, Gathering, Job, Journal, Stream},
+    keyspaces::Budget,
+    options::{CHUNK_BYTES_MAX, CHUNK_RECORDS_MAX, COMMIT_BYTES_MAX, FRESH_BYTES_MAX},
     queue::{Append, Committing, Done, Op, Queue},
-    streams::{Gathering, Segment, Stream},
     txn::Txn,
 };
 use crate::{
     clock::Timestamp,
     domain::RecordBatch,
-    storage::{AppendError, Appended, Unavailable},
+    storage::{AppendError, AppendOptions, Appended, Chunk, Unavailable},
 };
 
 /// What an operation takes beside its bytes, generously.
 const WORK_BYTES: usize = 4096;
 
-/// The committer's thread.
-pub(super) fn run(open: &Open, queue: &Queue) {
-    let mut budget = Budget::new(&open.options);
+/// What the committer writes with.
+pub(super) struct Pen {
+    pub budget: Budget,
+    pub journal: Journal,
+    frame: Frame,
+}
+
+impl Pen {
+    pub(super) fn new(open: &Open, journal: Journal) -> Pen {
+        Pen { budget: Budget::new(&open.options), journal, frame: Frame::new() }
+    }
+}
+
+/// The committer's thread. Hands its pen back when asked to close.
+pub(super) fn run(open: &Open, queue: &Queue, mut pen: Pen) -> Option<Pen> {
     let mut ops = Vec::new();
-    loop {
-        queue.take(&mut ops);
-        match commit_all(open, &mut budget, &mut ops) {
+    while queue.take(&mut ops) {
+        match commit_all(open, &mut pen, &mut ops) {
             Ok(false) => {}
-            Ok(true) => return,
+            Ok(true) => return Some(pen),
             Err(error) => {
                 open.fail(&error);
                 drop(queue.stop());
-                return;
             }
         }
     }
+    None
 }
 
 /// Commits everything in `ops`. True when asked to close.
 ///
 /// A failure is announced before the replies are dropped, so that whoever finds theirs gone knows why.
-fn commit_all(open: &Open, budget: &mut Budget, ops: &mut Vec<Op>) -> fjall::Result<bool> {
-    let mut round = Round::new(open, budget);
+fn commit_all(open: &Open, pen: &mut Pen, ops: &mut Vec<Op>) -> fjall::Result<bool> {
+    let mut round = Round::new(open, pen);
     for op in ops.drain(..) {
         if round.bytes > COMMIT_BYTES_MAX {
-            round = Round::new(open, round.commit()?);
+            round.commit()?;
+            round = Round::new(open, pen);
         }
         match op {
             Op::Append(append) => round.append(append).inspect_err(|error| open.fail(error))?,
@@ -63,9 +74,10 @@ fn commit_all(open: &Open, budget: &mut Budget, ops: &mut Vec<Op>) -> fjall::Res
                 round.replies.push(Reply::Work(done));
             }
             Op::Manage(manage) => {
-                let budget = round.commit()?;
-                manage(&mut Committing { open, budget }).inspect_err(|error| open.fail(error))?;
-                round = Round::new(open, budget);
+                round.commit()?;
+                let mut committing = Committing { open, budget: &mut pen.budget };
+                manage(&mut committing).inspect_err(|error| open.fail(error))?;
+                round = Round::new(open, pen);
             }
             Op::Close => {
                 round.commit()?;
@@ -86,23 +98,29 @@ enum Reply {
 struct Round<'a> {
     open: &'a Open,
     txn: Txn<'a>,
+    journal: &'a mut Journal,
+    frame: &'a mut Frame,
     now: Timestamp,
     room: Option<u64>,
     bytes: usize,
     touched: Vec<Arc<Stream>>,
+    /// What lies in the frame.
+    chunks: Vec<(Arc<Stream>, Chunk)>,
     replies: Vec<Reply>,
 }
 
 impl<'a> Round<'a> {
-    fn new(open: &'a Open, budget: &'a mut Budget) -> Round<'a> {
-        let txn = Txn::new(open, budget);
+    fn new(open: &'a Open, pen: &'a mut Pen) -> Round<'a> {
         Round {
             open,
-            txn,
+            txn: Txn::new(open, &mut pen.budget),
+            journal: &mut pen.journal,
+            frame: &mut pen.frame,
             now: open.clock.now(),
             room: None,
             bytes: 0,
             touched: Vec::new(),
+            chunks: Vec::new(),
             replies: Vec::new(),
         }
     }
@@ -126,7 +144,7 @@ impl<'a> Round<'a> {
         &mut self,
         stream: &Arc<Stream>,
         batch: RecordBatch,
-        options: crate::storage::AppendOptions,
+        options: AppendOptions,
     ) -> fjall::Result<Result<Appended, AppendError>> {
         if stream.deleted() {
             return Ok(Err(AppendError::UnknownStream));
@@ -141,9 +159,11 @@ impl<'a> Round<'a> {
         if full {
             return Ok(Err(Unavailable::DiskFull.into()));
         }
+        if self.open.fresh_bytes.load(Ordering::Relaxed) > FRESH_BYTES_MAX {
+            return Ok(Err(Unavailable::Overloaded.into()));
+        }
         if let Some(once) = options.once
-            && let Some((first_seq, end)) =
-                self.open.once.lock().find(&self.txn, stream.id, once, self.now)?
+            && let Some((first_seq, end)) = self.open.once.lock().find(stream.id, once, self.now)?
         {
             return Ok(Ok(Appended { first_seq, end, duplicate: true }));
         }
@@ -158,22 +178,17 @@ impl<'a> Round<'a> {
         }
         let end = first_seq + u64::from(batch.count());
         if batch.count() > 0 {
-            self.gather(stream, &mut gathering, batch)?;
+            self.gather(stream, &mut gathering, batch);
         }
         if let Some(once) = options.once {
-            let window = self.open.once.lock().current(&self.open.db, self.txn.budget, self.now)?;
-            once::note(&mut self.txn, &window, stream.id, once, (first_seq, end), self.now);
+            self.frame.once(stream.id, once, (first_seq, end), self.now);
+            self.open.once.lock().note(stream.id, once, (first_seq, end), self.now);
         }
         Ok(Ok(Appended { first_seq, end, duplicate: false }))
     }
 
     /// Puts a batch behind what is already gathered for its stream.
-    fn gather(
-        &mut self,
-        stream: &Arc<Stream>,
-        gathering: &mut Gathering,
-        batch: RecordBatch,
-    ) -> fjall::Result<()> {
+    fn gather(&mut self, stream: &Arc<Stream>, gathering: &mut Gathering, batch: RecordBatch) {
         if gathering.added == 0 {
             self.touched.push(stream.clone());
         }
@@ -182,7 +197,7 @@ impl<'a> Round<'a> {
         let fits = gathering.batch.bytes().len() + batch.bytes().len() <= CHUNK_BYTES_MAX
             && gathering.batch.count() + batch.count() <= CHUNK_RECORDS_MAX;
         if !fits {
-            self.write_gathered(stream, gathering)?;
+            self.write_gathered(stream, gathering);
         }
         if gathering.batch.count() == 0 {
             gathering.first = gathering.next;
@@ -192,78 +207,51 @@ impl<'a> Round<'a> {
             gathering.next += u64::from(batch.count());
             gathering.batch.extend(&batch);
         }
-        Ok(())
     }
 
-    fn roll_is_due(&self, stream: &Stream) -> bool {
-        let options = &self.open.options;
-        stream.segments.read().last().is_some_and(|newest| {
-            self.now.since(newest.created) >= options.segment_ms
-                || newest.bytes.load(Ordering::Relaxed) >= options.segment_bytes
-        })
-    }
-
-    /// Writes the gathered records as chunks into the newest segment, made first when one is due.
-    fn write_gathered(&mut self, stream: &Stream, gathering: &mut Gathering) -> fjall::Result<()> {
+    /// Puts the gathered records into the frame, as chunks.
+    fn write_gathered(&mut self, stream: &Arc<Stream>, gathering: &mut Gathering) {
         if gathering.batch.count() == 0 {
-            return Ok(());
+            return;
         }
-        let segment = self.segment(stream, gathering.first)?;
         let batch = std::mem::take(&mut gathering.batch);
-        for (first, count, bytes) in chunks(gathering.first, batch) {
-            segment.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-            self.txn.put_unread(&segment.keyspace, &layout::chunk_key(first, count), bytes);
+        for (first_seq, count, bytes) in chunks(gathering.first, batch) {
+            let chunk = Chunk { first_seq, count, bytes };
+            self.frame.chunk(stream.id, &chunk, self.now);
+            self.chunks.push((stream.clone(), chunk));
         }
-        segment.newest.fetch_max(self.now.0, Ordering::Relaxed);
         gathering.first = gathering.next;
-        Ok(())
     }
 
-    fn segment(&mut self, stream: &Stream, first: u64) -> fjall::Result<Arc<Segment>> {
-        if !self.roll_is_due(stream)
-            && let Some(newest) = stream.segments.read().last()
-        {
-            return Ok(newest.clone());
-        }
-        let keyspace = keyspace(&self.open.db, &layout::segment_name(stream.id, first), Kind::Log)?;
-        let segment = Arc::new(Segment::new(keyspace, first, self.now));
-        let row = self.now.0.to_le_bytes().to_vec();
-        self.txn.put_unread(&self.open.catalog, &layout::segment_key(stream.id, first), row);
-        stream.segments.write().push(segment.clone());
-        Ok(segment)
-    }
-
-    fn write_hint(&mut self, stream: &Stream) {
+    fn write_hint(&mut self, stream: &Arc<Stream>) {
         stream.hint_changed.store(false, Ordering::Relaxed);
         if let Some(hint) = *stream.hint.lock() {
-            let row = layout::stream_row(hint.source_seq, hint.derived_end);
-            self.txn.put_unread(&self.open.catalog, &layout::hint_key(stream.id), row);
+            self.frame.hint(stream.id, hint);
+            self.open.keeping.note(stream, 0);
         }
     }
 
-    /// Writes, syncs, publishes, answers. Hands the budget back for the next round.
-    fn commit(mut self) -> fjall::Result<&'a mut Budget> {
+    /// Writes, syncs, publishes, answers.
+    fn commit(mut self) -> fjall::Result<()> {
         let touched = std::mem::take(&mut self.touched);
         let mut ends = Vec::with_capacity(touched.len());
         for stream in &touched {
             let mut gathering = stream.gathering.lock();
-            self.write_gathered(stream, &mut gathering).inspect_err(|error| self.open.fail(error))?;
+            self.write_gathered(stream, &mut gathering);
             gathering.added = 0;
             ends.push(gathering.next);
         }
-        if !self.txn.is_empty() {
-            let waiting = std::mem::take(&mut *self.open.hints.lock());
-            for stream in waiting.iter().filter(|stream| !stream.deleted()) {
-                self.write_hint(stream);
-            }
-        }
         self.open.take_room(self.bytes);
-        let (budget, written_out) = self.txn.commit().inspect_err(|error| self.open.fail(error))?;
+        let open = self.open;
+        self.write_frame().map_err(fjall::Error::Io).inspect_err(|error| open.fail(error))?;
+        self.txn.commit().inspect_err(|error| open.fail(error))?;
+        open.fresh_bytes.fetch_add(self.bytes as u64, Ordering::Relaxed);
+        for (stream, chunk) in self.chunks {
+            let bytes = stream.add(chunk, self.now);
+            open.keeping.note(&stream, bytes);
+        }
         for (stream, end) in touched.iter().zip(ends) {
             stream.publish(end);
-        }
-        if !written_out.is_empty() {
-            self.open.mark_cold(&written_out);
         }
         for reply in self.replies {
             match reply {
@@ -271,20 +259,22 @@ impl<'a> Round<'a> {
                 Reply::Work(done) => done(Ok(())),
             }
         }
-        Ok(budget)
+        Ok(())
     }
-}
 
-impl Segment {
-    pub(super) fn new(keyspace: Keyspace, first: u64, created: Timestamp) -> Segment {
-        Segment {
-            keyspace,
-            first,
-            created,
-            bytes: 0.into(),
-            newest: created.0.into(),
-            in_memory_from: first.into(),
+    /// Makes the frame durable, when it holds anything. Hints that wait ride along.
+    fn write_frame(&mut self) -> std::io::Result<()> {
+        if self.frame.is_empty() {
+            return Ok(());
         }
+        let waiting = std::mem::take(&mut *self.open.hints.lock());
+        for stream in waiting.iter().filter(|stream| !stream.deleted()) {
+            self.write_hint(stream);
+        }
+        if let Some(turned) = self.journal.turn_for(self.frame.len())? {
+            self.open.keeping.tell(Job::Turned(turned));
+        }
+        self.journal.write(self.frame)
     }
 }
 

@@ -17,11 +17,12 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{oneshot, watch};
 
 use super::{
+    committer::Pen,
+    events::{Job, Keeper, Keeping, Stream},
     keys::{EpochState, Vault},
     once::Windows,
     options::EmbeddedOptions,
     queue::{Committing, Op, Queue, Work},
-    streams::Stream,
     txn::Txn,
 };
 use crate::{
@@ -41,6 +42,9 @@ pub(super) struct Open {
     pub once: Mutex<Windows>,
     pub commits: AtomicU64,
     pub revision: Arc<watch::Sender<u64>>,
+    pub keeping: Keeping,
+    /// Bytes of events that are in no segment yet.
+    pub fresh_bytes: AtomicU64,
     /// Streams whose hint waits for a commit to ride with.
     pub hints: Mutex<Vec<Arc<Stream>>>,
     /// What the disk had room for, the reserve included, when it was last asked, less what was written since.
@@ -72,19 +76,8 @@ impl Open {
         Some(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
-    /// Notes that what these keyspaces hold now leaves memory.
-    pub(super) fn mark_cold(&self, keyspaces: &[u64]) {
-        for stream in self.streams.read().values() {
-            if let Some(newest) = stream.segments.read().last()
-                && keyspaces.contains(&newest.keyspace.id())
-            {
-                newest.in_memory_from.store(stream.end(), Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Bytes that may still be written. A table written out needs its space before the journal gives its
-    /// own back, so what is in memory is set aside as well as the reserve.
+    /// Bytes that may still be written. What is in memory needs its space on disk before the journals give
+    /// theirs back, so it is set aside as well as the reserve, and so is one more journal.
     pub(super) fn room_bytes(&self) -> u64 {
         self.room_beside(self.options.reserve_bytes)
     }
@@ -104,7 +97,9 @@ impl Open {
         {
             return left.saturating_sub(reserve_bytes);
         }
-        let held = self.db.write_buffer_size().min(4 * self.options.memtables_bytes);
+        let held = self.db.write_buffer_size().min(4 * self.options.memtables_bytes)
+            + self.fresh_bytes.load(Ordering::Relaxed)
+            + self.options.journal_bytes;
         let left = self.free_bytes().map_or(u64::MAX, |free| free.saturating_sub(held));
         *room = Some((Instant::now(), left));
         left.saturating_sub(reserve_bytes)
@@ -156,14 +151,34 @@ pub(super) struct Engine {
     pub open: RwLock<Option<Arc<Open>>>,
     pub queue: Arc<Queue>,
     pub fatal: Fatal,
-    pub threads: Mutex<Vec<JoinHandle<()>>>,
+    pub threads: Mutex<Option<Threads>>,
     pub revision: Arc<watch::Sender<u64>>,
+}
+
+/// The committer and the keeper. Each hands back what is needed to close in order, unless it failed.
+pub(super) struct Threads {
+    pub committer: JoinHandle<Option<Pen>>,
+    pub keeper: JoinHandle<Option<Keeper>>,
 }
 
 impl Engine {
     /// The open database.
     pub(super) fn open(&self) -> Result<Arc<Open>, Unavailable> {
         self.open.read().clone().ok_or(Unavailable::Stopped)
+    }
+
+    /// Puts an operation into the queue. A failed storage says why.
+    pub(super) fn push(&self, op: Op) -> Result<(), Failure> {
+        self.queue.push(op).map_err(|refused| match refused {
+            Unavailable::Stopped => self.dropped(),
+            refused => refused.into(),
+        })
+    }
+
+    /// Gives the keeper a job.
+    pub(super) fn tell_keeper(&self, job: Job) -> Result<(), Unavailable> {
+        self.open()?.keeping.tell(job);
+        Ok(())
     }
 
     /// Runs `decide` inside a commit; returns its answer once that is durable.
@@ -187,7 +202,7 @@ impl Engine {
             });
             Ok(done)
         };
-        self.queue.push(Op::Work(Work { grows, decide: Box::new(decide) }))?;
+        self.push(Op::Work(Work { grows, decide: Box::new(decide) }))?;
         answer.await.unwrap_or_else(|_| Err(self.dropped()))
     }
 
@@ -202,7 +217,7 @@ impl Engine {
             drop(reply.send(outcome));
             Ok(())
         };
-        self.queue.push(Op::Manage(Box::new(run)))?;
+        self.push(Op::Manage(Box::new(run)))?;
         answer.await.map_err(|_| self.dropped())
     }
 

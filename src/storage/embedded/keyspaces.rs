@@ -1,39 +1,25 @@
-//! How each kind of keyspace is tuned, and the memory budget of those being written.
+//! How keyspaces are tuned, and the memory budget of those being written.
 
 use std::collections::HashMap;
 
 use fjall::{
     Database, Keyspace, KeyspaceCreateOptions,
-    config::{BlockSizePolicy, CompressionPolicy, FilterPolicy, PinningPolicy},
+    config::{BlockSizePolicy, CompressionPolicy, PinningPolicy},
 };
 
 use super::options::EmbeddedOptions;
 
-/// What a keyspace is for.
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
-    /// Chunks in order, read by range: large blocks, no filter.
-    Log,
-    /// Small rows, read by point.
-    Rows,
-}
-
 /// Opens a keyspace, made first when there is none.
-pub(super) fn keyspace(db: &Database, name: &str, kind: Kind) -> fjall::Result<Keyspace> {
+pub(super) fn keyspace(db: &Database, name: &str) -> fjall::Result<Keyspace> {
     db.keyspace(name, || {
-        // Sealed fields and wrapped keys do not compress. Tables are written when `Budget` says so.
-        let options = KeyspaceCreateOptions::default()
+        // Small rows, read by point. Wrapped keys do not compress. Tables are written when `Budget` says so.
+        KeyspaceCreateOptions::default()
             .max_memtable_size(u64::MAX)
+            .data_block_size_policy(BlockSizePolicy::all(4 << 10))
             .data_block_compression_policy(CompressionPolicy::disabled())
             .index_block_compression_policy(CompressionPolicy::disabled())
             .index_block_pinning_policy(PinningPolicy::all(false))
-            .filter_block_pinning_policy(PinningPolicy::all(false));
-        match kind {
-            Kind::Log => options
-                .data_block_size_policy(BlockSizePolicy::all(32 << 10))
-                .filter_policy(FilterPolicy::disabled()),
-            Kind::Rows => options.data_block_size_policy(BlockSizePolicy::all(4 << 10)),
-        }
+            .filter_block_pinning_policy(PinningPolicy::all(false))
     })
 }
 
@@ -69,12 +55,10 @@ impl Budget {
         }
     }
 
-    /// Starts to write out what is too much, and says which keyspaces. The engine's worker does the
-    /// writing.
-    pub(super) fn settle(&mut self) -> fjall::Result<Vec<u64>> {
-        let mut written_out = Vec::new();
+    /// Starts to write out what is too much. The engine's worker does the writing.
+    pub(super) fn settle(&mut self) -> fjall::Result<()> {
         if self.total <= self.one {
-            return Ok(written_out);
+            return Ok(());
         }
         while self.total > self.all || self.held.values().any(|(_, bytes)| *bytes > self.one) {
             let Some(largest) = self.held.iter().max_by_key(|(_, (_, bytes))| *bytes).map(|(id, _)| *id)
@@ -84,9 +68,8 @@ impl Budget {
             if let Some((keyspace, bytes)) = self.held.remove(&largest) {
                 self.total -= bytes;
                 keyspace.rotate_memtable()?;
-                written_out.push(largest);
             }
         }
-        Ok(written_out)
+        Ok(())
     }
 }

@@ -3,18 +3,20 @@
 //! ```text
 //! catalog   c                          -> WITNESS | commit number u64      in every commit
 //!           s | stream name            -> id u64 | floor u64
-//!           g | id u64 | first u64     -> created_ms i64                   a segment: keyspace e<id>.<first>
+//!           g | id u64 | first u64     -> created_ms i64 | newest_ms i64 | bytes u64 | end u64    a segment
+//!           j                          -> journal u64 to begin reading with | commit u64 before it
 //!           h | id u64                 -> source_seq u64 | derived_end u64
 //!           p | epoch u32 | kind u8    -> current u32 | building u32 | destroyed u8
 //!           r                          -> registry revision u64
 //!           i                          -> id u64 of the next stream; never used twice
-//! e<id>.<first>           first u64 | count u32   -> packed records
 //! k<epoch>.<kind>.<gen>   see `keys::rows`; its epoch key is a file of the same name, see `keys::vault`
 //! o<window>               id u64 | once 16        -> first u64 | end u64 | stored_ms i64
 //! registry                kind | 0 | name         -> version u64 | body
 //! ```
-//! `floor` is the lowest sequence the stream may go on with: its end when it was emptied.
+//! The events themselves lie in files, see `events`.
+//! `floor` is the lowest sequence the stream may go on with: its first when it was trimmed.
 
+use super::events::Extent;
 use crate::{
     clock::Timestamp,
     domain::Epoch,
@@ -26,6 +28,7 @@ pub(super) const WITNESS: [u8; 16] = *b"sluice-commit-01";
 
 pub(super) const COMMITS: &[u8] = b"c";
 pub(super) const REVISION: &[u8] = b"r";
+pub(super) const JOURNAL: &[u8] = b"j";
 pub(super) const NEXT_ID: &[u8] = b"i";
 
 /// The witness value of a commit.
@@ -58,10 +61,6 @@ pub(super) fn epoch_key(epoch: Epoch, kind: EpochKind) -> Vec<u8> {
     [&b"p"[..], &epoch.0.to_be_bytes(), &[kind as u8]].concat()
 }
 
-pub(super) fn segment_name(id: u64, first: u64) -> String {
-    format!("e{id}.{first}")
-}
-
 pub(super) fn place_name(epoch: Epoch, kind: EpochKind, place: Place) -> String {
     format!("k{}.{}.{place}", epoch.0, kind as u8)
 }
@@ -70,18 +69,16 @@ pub(super) fn once_name(window: i64) -> String {
     format!("o{window}")
 }
 
-/// Key of a chunk.
-pub(super) fn chunk_key(first: u64, count: u32) -> [u8; 12] {
-    let mut key = [0; 12];
-    key[..8].copy_from_slice(&first.to_be_bytes());
-    key[8..].copy_from_slice(&count.to_be_bytes());
-    key
+pub(super) fn segment_row(extent: Extent) -> Vec<u8> {
+    let times = [extent.created.0.to_le_bytes(), extent.newest.0.to_le_bytes()];
+    [times.concat(), stream_row(extent.bytes, extent.end)].concat()
 }
 
-/// First sequence and count of a chunk, from its key.
-pub(super) fn read_chunk_key(key: &[u8]) -> Option<(u64, u32)> {
-    let (first, count) = key.split_at_checked(8)?;
-    Some((u64::from_be_bytes(first.try_into().ok()?), u32::from_be_bytes(count.try_into().ok()?)))
+pub(super) fn read_segment_row(value: &[u8]) -> Option<Extent> {
+    let (times, rest) = value.split_at_checked(16)?;
+    let (created, newest) = times.split_at(8);
+    let (bytes, end) = read_pair(rest)?;
+    Some(Extent { created: read_time(created)?, newest: read_time(newest)?, bytes, end })
 }
 
 /// Two integers of a row.

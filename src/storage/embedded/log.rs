@@ -7,9 +7,9 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     engine::Engine,
+    events::{Job, Stream},
     layout,
     queue::{Append, Committing, Op},
-    streams::{Segment, Stream},
 };
 use crate::{
     clock::Timestamp,
@@ -52,7 +52,7 @@ impl EventLog for Logs {
             LogError::Damaged(cause) => AppendError::Damaged(cause),
         })?;
         let (reply, answer) = oneshot::channel();
-        self.0.queue.push(Op::Append(Append { stream, batch, options, reply }))?;
+        self.0.push(Op::Append(Append { stream, batch, options, reply }))?;
         answer.await.unwrap_or_else(|_| Err(self.0.dropped().into()))
     }
 
@@ -88,11 +88,13 @@ impl EventLog for Logs {
 
     async fn trim(&self, stream: &StreamName, older_than: Timestamp) -> Result<u64, LogError> {
         let stream = self.stream(stream)?;
-        let due = |segment: &Arc<Segment>| segment.newest.load(Ordering::Relaxed) < older_than.0;
-        if !stream.segments.read().first().is_some_and(due) {
+        let oldest = stream.segments.read().first().map(|segment| segment.newest());
+        if oldest.or_else(|| stream.oldest_fresh()).is_none_or(|oldest| oldest >= older_than) {
             return Ok(stream.bounds().first);
         }
-        Ok(self.0.manage(move |committing| trim(committing, &stream, older_than)).await?)
+        let (reply, answer) = oneshot::channel();
+        self.0.tell_keeper(Job::Trim(stream, older_than, reply))?;
+        answer.await.map_err(|_| self.0.dropped().into())
     }
 
     async fn put_hint(&self, derived: &StreamName, hint: Hint) -> Result<(), LogError> {
@@ -131,48 +133,19 @@ fn delete(committing: &mut Committing<'_>, name: &StreamName) -> fjall::Result<(
     txn.remove(&open.catalog, layout::stream_key(name.as_str()));
     txn.remove(&open.catalog, layout::hint_key(stream.id));
     for segment in stream.segments.read().iter() {
+        // Some have no row yet.
         txn.remove(&open.catalog, layout::segment_key(stream.id, segment.first));
     }
     txn.commit()?;
     open.streams.write().remove(name);
     drop(stream.tail.lock().take());
-    let segments = std::mem::take(&mut *stream.segments.write());
-    committing.drop_segments(&segments)
-}
-
-fn trim(committing: &mut Committing<'_>, stream: &Stream, older_than: Timestamp) -> fjall::Result<u64> {
-    let open = committing.open;
-    if stream.deleted() {
-        return Ok(stream.end());
-    }
-    let kept = stream.segments.read().clone();
-    let due = kept.iter().take_while(|segment| segment.newest.load(Ordering::Relaxed) < older_than.0).count();
-    let dropped = &kept[..due];
-    let mut txn = committing.txn();
-    for segment in dropped {
-        txn.remove(&open.catalog, layout::segment_key(stream.id, segment.first));
-    }
-    // An emptied log goes on where it was.
-    let row = layout::stream_row(stream.id, stream.end());
-    if due == kept.len() {
-        txn.put_unread(&open.catalog, &layout::stream_key(stream.name.as_str()), row);
-    }
-    txn.commit()?;
-    stream.segments.write().drain(..due);
-    committing.drop_segments(dropped)?;
-    Ok(stream.bounds().first)
+    open.keeping.tell(Job::Forget(stream));
+    Ok(())
 }
 
 impl Committing<'_> {
     pub(super) fn txn(&mut self) -> super::txn::Txn<'_> {
         super::txn::Txn::new(self.open, self.budget)
-    }
-
-    fn drop_segments(&mut self, segments: &[Arc<Segment>]) -> fjall::Result<()> {
-        for segment in segments {
-            self.drop_keyspace(&segment.keyspace)?;
-        }
-        Ok(())
     }
 
     /// Deletes a keyspace; its files go once no read holds it any more.

@@ -1,20 +1,22 @@
-//! The embedded backend: one fjall database, one committer thread, one fsync for all who wait.
+//! The embedded backend: an event log in files, a fjall database, one committer thread for all who wait.
 //!
 //! ```text
-//! open        opening, recovery, orphans          journal     is the engine's journal whole?
-//! manifest    are the engine's lists of tables whole?
-//! queue       who waits to be committed           committer   takes all of it, one batch, one fsync
-//! txn         one commit being gathered           streams     segments of a log, in memory
+//! open        opening, recovery, orphans          catalog     what there is
+//! journal     is the engine's journal whole?      manifest    are its lists of tables?
+//! queue       who waits to be committed           committer   takes all of it, makes it durable at once
+//! txn         rows of one commit                  events      the log: its journal, segments and keeper
 //! log, keys, registry, lease                      the four stores: reads here, writes through the queue
 //! scrub       reads everything                    layout      names and rows on disk
 //! ```
-//! Keyspaces: `catalog` (streams, segments, epochs, hints, the commit counter), `registry`, one per
-//! (stream, time segment), one per (epoch, place), one per idempotency window. What is dropped as a whole
-//! is a keyspace of its own, so that dropping it deletes files.
+//! Events lie in files of their own, everything else in the engine. Keyspaces: `catalog` (streams, segments,
+//! epochs, hints, the commit counter), `registry`, one per (epoch, place), one per idempotency window. What
+//! is dropped as a whole is a keyspace of its own, so that dropping it deletes files.
 
+mod catalog;
 mod close;
 mod committer;
 mod engine;
+mod events;
 mod journal;
 mod keys;
 mod keyspaces;
@@ -28,7 +30,6 @@ mod options;
 mod queue;
 mod registry;
 mod scrub;
-mod streams;
 mod txn;
 
 pub use self::{open::open, options::EmbeddedOptions};

@@ -1,46 +1,72 @@
 //! Idempotency: which appends were stored in the last minutes, in two windows dropped as a whole.
 
+use std::collections::HashMap;
+
 use fjall::{Database, Keyspace};
 
 use super::{
-    keyspaces::{Budget, Kind, keyspace},
+    keyspaces::{Budget, keyspace},
     layout,
     options::ONCE_MS,
-    txn::Txn,
 };
 use crate::{clock::Timestamp, storage::OnceKey};
 
-/// The window being written and the one before it.
+/// The window being written and the one before it, and what is not yet in either.
 #[derive(Default)]
-pub(super) struct Windows(Vec<(i64, Keyspace)>);
+pub(super) struct Windows {
+    windows: Vec<(i64, Keyspace)>,
+    fresh: HashMap<RowKey, (Place, Timestamp)>,
+}
+
+/// Stream and key.
+type RowKey = [u8; 24];
+/// First sequence and end.
+type Place = (u64, u64);
 
 impl Windows {
     /// Takes the windows found on disk over; hands out those that are past.
     pub(super) fn adopt(found: Vec<(i64, Keyspace)>, now: Timestamp) -> (Windows, Vec<Keyspace>) {
-        let (mut kept, past): (Vec<_>, Vec<_>) =
+        let (mut windows, past): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|(window, _)| *window >= window_of(now) - 1);
-        kept.sort_by_key(|(window, _)| *window);
-        (Windows(kept), past.into_iter().map(|(_, keyspace)| keyspace).collect())
+        windows.sort_by_key(|(window, _)| *window);
+        let past = past.into_iter().map(|(_, keyspace)| keyspace).collect();
+        (Windows { windows, fresh: HashMap::new() }, past)
     }
 
     /// Where an append under this key was stored, if within the last minutes.
-    pub(super) fn find(
-        &self,
-        txn: &Txn<'_>,
-        stream: u64,
-        once: OnceKey,
-        now: Timestamp,
-    ) -> fjall::Result<Option<(u64, u64)>> {
-        for (_, keyspace) in self.0.iter().rev() {
-            if let Some(row) = txn.get(keyspace, &row_key(stream, once))?
+    pub(super) fn find(&self, stream: u64, once: OnceKey, now: Timestamp) -> fjall::Result<Option<Place>> {
+        let key = row_key(stream, once);
+        let young = |stored: Timestamp| now.since(stored) < ONCE_MS;
+        if let Some((place, stored)) = self.fresh.get(&key)
+            && young(*stored)
+        {
+            return Ok(Some(*place));
+        }
+        for (_, keyspace) in self.windows.iter().rev() {
+            if let Some(row) = keyspace.get(key)?
                 && let Some((place, stored)) = row.split_at_checked(16)
                 && let (Some(place), Some(stored)) = (layout::read_pair(place), layout::read_time(stored))
-                && now.since(stored) < ONCE_MS
+                && young(stored)
             {
                 return Ok(Some(place));
             }
         }
         Ok(None)
+    }
+
+    /// Notes where an append was stored. The journal keeps it until it is in a window.
+    pub(super) fn note(&mut self, stream: u64, once: OnceKey, place: Place, stored: Timestamp) {
+        self.fresh.insert(row_key(stream, once), (place, stored));
+    }
+
+    /// Takes out at most `count` of what is in no window yet, as rows for one.
+    pub(super) fn take_fresh(&mut self, count: usize) -> Vec<(RowKey, Vec<u8>)> {
+        let keys: Vec<RowKey> = self.fresh.keys().take(count).copied().collect();
+        let taken = keys.into_iter().filter_map(|key| {
+            let ((first, end), stored) = self.fresh.remove(&key)?;
+            Some((key, [first.to_le_bytes(), end.to_le_bytes(), stored.0.to_le_bytes()].concat()))
+        });
+        taken.collect()
     }
 
     /// The window of `now`, made when there is none; older ones than the one before it are dropped.
@@ -52,13 +78,13 @@ impl Windows {
     ) -> fjall::Result<Keyspace> {
         let window = window_of(now);
         // A clock that went back writes on into the newest window.
-        if let Some((_, keyspace)) = self.0.last().filter(|(newest, _)| *newest >= window) {
+        if let Some((_, keyspace)) = self.windows.last().filter(|(newest, _)| *newest >= window) {
             return Ok(keyspace.clone());
         }
-        let made = keyspace(db, &layout::once_name(window), Kind::Rows)?;
-        self.0.push((window, made.clone()));
-        while self.0.len() > 2 {
-            let (_, past) = self.0.remove(0);
+        let made = keyspace(db, &layout::once_name(window))?;
+        self.windows.push((window, made.clone()));
+        while self.windows.len() > 2 {
+            let (_, past) = self.windows.remove(0);
             budget.forget(&past);
             db.delete_keyspace(past)?;
         }
@@ -66,21 +92,11 @@ impl Windows {
     }
 }
 
-/// Notes where an append was stored.
-pub(super) fn note(
-    txn: &mut Txn<'_>,
-    window: &Keyspace,
-    stream: u64,
-    once: OnceKey,
-    row: (u64, u64),
-    now: Timestamp,
-) {
-    let value = [row.0.to_le_bytes(), row.1.to_le_bytes(), now.0.to_le_bytes()].concat();
-    txn.put(window, row_key(stream, once), value);
-}
-
-fn row_key(stream: u64, once: OnceKey) -> Vec<u8> {
-    [&stream.to_be_bytes()[..], &once.0].concat()
+fn row_key(stream: u64, once: OnceKey) -> RowKey {
+    let mut key = [0; 24];
+    key[..8].copy_from_slice(&stream.to_be_bytes());
+    key[8..].copy_from_slice(&once.0);
+    key
 }
 
 fn window_of(now: Timestamp) -> i64 {

@@ -1,12 +1,13 @@
 //! Opening: lock, check the journal and the lists of tables, let the engine recover, check what came back, start the committer.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     fs::{File, OpenOptions, TryLockError},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::Arc,
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -16,12 +17,15 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::{
-    close, committer,
-    engine::{Engine, Fatal, Open},
+    catalog::Rows,
+    close::{self, Noted},
+    committer::{self, Pen},
+    engine::{Engine, Fatal, Open, Threads},
+    events::{self, Keeper, Writing},
     journal,
     keys::{EpochState, Keys, Vault},
-    keyspaces::{Kind, keyspace},
-    layout::{self, EpochRow},
+    keyspaces::keyspace,
+    layout,
     lease::Leases,
     log::Logs,
     manifest,
@@ -30,12 +34,11 @@ use super::{
     queue::Queue,
     registry::Documents,
     scrub,
-    streams::{Segment, Stream},
 };
 use crate::{
     clock::{Clock, Timestamp},
-    domain::{Epoch, StreamName, record::records},
-    storage::{EpochKind, Hint, LogError, OpenError, ScrubReport, Storage, facade::Backend},
+    domain::Epoch,
+    storage::{EpochKind, LogError, OpenError, ScrubReport, Storage, facade::Backend},
 };
 
 /// Opens the folder, made first when there is none. Blocks: recovery reads up to a few times 64 MiB.
@@ -47,15 +50,17 @@ use crate::{
 pub fn open(path: &Path, options: EmbeddedOptions, clock: Clock) -> Result<Storage, OpenError> {
     std::fs::create_dir_all(path).map_err(io_error)?;
     let lock = lock(path)?;
-    let expected = check_journals(path)?;
+    let noted = close::read_note(path);
+    let expected = check_journals(path, noted)?;
     manifest::check(path)?;
     // The engine asserts where others return errors; on a damaged file that is a finding, not a crash.
-    let (attempt, fatal) = (AssertUnwindSafe(|| recover(path, options, clock, lock, expected)), Fatal::new());
+    let expected = Noted { commits: expected.unwrap_or(0), journal: noted.map_or(0, |noted| noted.journal) };
+    let attempt = AssertUnwindSafe(|| recover(path, options, clock, lock, expected));
     let recovered =
         catch_unwind(attempt).unwrap_or_else(|_| Err(damaged("the engine cannot read its files")));
-    let open = recovered.map(|open| Open { fatal: fatal.clone(), ..open })?;
+    let (open, writing) = recovered?;
     close::remove_note(path).map_err(io_error)?;
-    start(open, &fatal).map_err(io_error)
+    start(open, writing).map_err(io_error)
 }
 
 fn lock(path: &Path) -> Result<File, OpenError> {
@@ -88,8 +93,8 @@ fn pass_numbers(db: &Database, catalog: &fjall::Keyspace, commits: u64) -> fjall
 const NUMBERS_PASSED: u64 = 1_024;
 
 /// Cuts a torn commit off. Returns the commit number the folder must come back with at least.
-fn check_journals(path: &Path) -> Result<Option<u64>, OpenError> {
-    let noted = close::read_note(path);
+fn check_journals(path: &Path, noted: Option<Noted>) -> Result<Option<u64>, OpenError> {
+    let noted = noted.map(|noted| noted.commits);
     let journals = journal::check(path)?;
     if let (Some(noted), Some(last)) = (noted, journals.last_commit)
         && last < noted
@@ -111,8 +116,8 @@ fn recover(
     options: EmbeddedOptions,
     clock: Clock,
     lock: File,
-    expected: Option<u64>,
-) -> Result<Open, OpenError> {
+    expected: Noted,
+) -> Result<(Open, Writing), OpenError> {
     let db = Database::builder(path)
         .cache_size(options.cache_bytes)
         .max_journaling_size(JOURNALS_BYTES)
@@ -121,23 +126,23 @@ fn recover(
         .worker_threads(2)
         .open()
         .map_err(engine_error)?;
-    let catalog = keyspace(&db, "catalog", Kind::Rows).map_err(engine_error)?;
-    let documents = keyspace(&db, "registry", Kind::Rows).map_err(engine_error)?;
+    let catalog = keyspace(&db, "catalog").map_err(engine_error)?;
+    let documents = keyspace(&db, "registry").map_err(engine_error)?;
     let mut rows = Rows::read(&catalog)?;
-    if let Some(expected) = expected
-        && rows.commits < expected
-    {
+    if rows.commits < expected.commits {
         return Err(damaged(&format!("commits after {} are missing", rows.commits)));
     }
     rows.commits = pass_numbers(&db, &catalog, rows.commits).map_err(engine_error)?;
-    let streams = streams(&db, &mut rows)?;
     let vault = vault(path, &rows)?;
     let epochs = epochs(&db, &rows)?;
-    let once = windows(&db, clock.now())?;
-    drop_orphans(&db, &streams, &epochs)?;
+    drop_orphans(&db, &epochs)?;
+    let mut once = windows(&db, clock.now())?;
+    let logs = events::recover(path, &options, &rows, &mut once, expected.journal)?;
     let newest_id = rows.streams.iter().map(|(_, (id, _))| *id).max().unwrap_or(0);
-    Ok(Open {
-        streams: RwLock::new(streams),
+    let open = Open {
+        streams: RwLock::new(logs.streams),
+        keeping: logs.keeping,
+        fresh_bytes: logs.fresh_bytes.into(),
         next_stream_id: (newest_id + 1).max(rows.next_id).into(),
         epochs: RwLock::new(epochs),
         once: Mutex::new(once),
@@ -154,101 +159,8 @@ fn recover(
         options,
         clock,
         lock,
-    })
-}
-
-/// The catalog, read whole: a row per stream, segment and epoch.
-#[derive(Default)]
-struct Rows {
-    streams: Vec<(StreamName, (u64, u64))>,
-    segments: BTreeMap<(u64, u64), Timestamp>,
-    hints: HashMap<u64, Hint>,
-    epochs: Vec<((Epoch, EpochKind), EpochRow)>,
-    commits: u64,
-    revision: u64,
-    next_id: u64,
-}
-
-impl Rows {
-    fn read(catalog: &fjall::Keyspace) -> Result<Rows, OpenError> {
-        let mut rows = Rows::default();
-        for row in catalog.iter() {
-            let (key, value) = row.into_inner().map_err(engine_error)?;
-            rows.take(&key, &value).ok_or_else(|| damaged("a row of the catalog is malformed"))?;
-        }
-        Ok(rows)
-    }
-
-    fn take(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
-        let (kind, rest) = key.split_first()?;
-        match kind {
-            b'c' => self.commits = layout::witnessed(value)?,
-            b'r' => self.revision = layout::read_u64(value)?,
-            b's' => {
-                let name = StreamName::from_storage(std::str::from_utf8(rest).ok()?).ok()?;
-                self.streams.push((name, layout::read_pair(value)?));
-            }
-            b'g' => {
-                let (id, first) = rest.split_first_chunk::<8>()?;
-                let first = u64::from_be_bytes(first.try_into().ok()?);
-                self.segments.insert((u64::from_be_bytes(*id), first), layout::read_time(value)?);
-            }
-            b'h' => {
-                let (source_seq, derived_end) = layout::read_pair(value)?;
-                self.hints
-                    .insert(u64::from_be_bytes(rest.try_into().ok()?), Hint { source_seq, derived_end });
-            }
-            b'i' => self.next_id = layout::read_u64(value)?,
-            b'p' => {
-                let (epoch, kind) = rest.split_first_chunk::<4>()?;
-                let kind = if kind == [0] { EpochKind::Sessions } else { EpochKind::NoConsent };
-                let epoch = Epoch(u32::from_be_bytes(*epoch));
-                self.epochs.push(((epoch, kind), EpochRow::decode(value)?));
-            }
-            _ => return None,
-        }
-        Some(())
-    }
-}
-
-fn streams(db: &Database, rows: &mut Rows) -> Result<HashMap<StreamName, Arc<Stream>>, OpenError> {
-    let mut streams = HashMap::new();
-    for (name, (id, floor)) in &rows.streams {
-        let mut segments: Vec<Arc<Segment>> = Vec::new();
-        let mut end = None;
-        for ((_, first), created) in rows.segments.range((*id, 0)..=(*id, u64::MAX)) {
-            let keyspace_name = layout::segment_name(*id, *first);
-            let lost = |seq: u64| damaged(&format!("stream {name} at sequence {seq}: records are missing"));
-            if !db.keyspace_exists(&keyspace_name) || end.is_some_and(|end| end != *first) {
-                return Err(lost(end.unwrap_or(*first)));
-            }
-            let segment = Segment::new(
-                keyspace(db, &keyspace_name, Kind::Log).map_err(engine_error)?,
-                *first,
-                *created,
-            );
-            // A segment is made with its first records.
-            let Some(last) = segment.keyspace.last_key_value() else { return Err(lost(*first)) };
-            let (key, value) = last.into_inner().map_err(engine_error)?;
-            let (seq, count) = layout::read_chunk_key(&key).ok_or_else(|| lost(*first))?;
-            let newest =
-                records(&value).filter_map(Result::ok).last().map_or(*created, |last| last.head.accepted);
-            end = Some(seq + u64::from(count));
-            segment.newest.fetch_max(newest.0, std::sync::atomic::Ordering::Relaxed);
-            segment.bytes.store(size_of(&segment), std::sync::atomic::Ordering::Relaxed);
-            segment.in_memory_from.store(seq, std::sync::atomic::Ordering::Relaxed);
-            segments.push(Arc::new(segment));
-        }
-        let (end, hint) = (end.unwrap_or(*floor).max(*floor), rows.hints.remove(id));
-        streams.insert(name.clone(), Arc::new(Stream::new(name.clone(), *id, end, segments, hint)));
-    }
-    Ok(streams)
-}
-
-/// Bytes of a segment, roughly: its files, and what recovery put into memory.
-fn size_of(segment: &Segment) -> u64 {
-    use fjall::AbstractTree;
-    segment.keyspace.disk_space() + segment.keyspace.tree.active_memtable().size()
+    };
+    Ok((open, logs.writing))
 }
 
 /// The epoch keys, each of which must be there and whole.
@@ -282,7 +194,7 @@ fn windows(db: &Database, now: Timestamp) -> Result<Windows, OpenError> {
     let mut found = Vec::new();
     for name in db.list_keyspace_names() {
         if let Some(window) = name.strip_prefix('o').and_then(|window| window.parse().ok()) {
-            found.push((window, keyspace(db, &name, Kind::Rows).map_err(engine_error)?));
+            found.push((window, keyspace(db, &name).map_err(engine_error)?));
         }
     }
     let (windows, past) = Windows::adopt(found, now);
@@ -295,19 +207,13 @@ fn windows(db: &Database, now: Timestamp) -> Result<Windows, OpenError> {
 /// Deletes keyspaces that nothing names: a crash fell between making or dropping one and the commit.
 fn drop_orphans(
     db: &Database,
-    streams: &HashMap<StreamName, Arc<Stream>>,
     epochs: &BTreeMap<(Epoch, EpochKind), EpochState>,
 ) -> Result<(), OpenError> {
-    let mut named = HashSet::new();
-    for stream in streams.values() {
-        named.extend(stream.segments.read().iter().map(|segment| segment.keyspace.id()));
-    }
-    for state in epochs.values() {
-        named.extend(state.places().map(|(_, place)| place.id()));
-    }
+    let named: HashSet<_> =
+        epochs.values().flat_map(|state| state.places().map(|(_, place)| place.id()).collect::<Vec<_>>()).collect();
     for name in db.list_keyspace_names() {
-        if matches!(name.as_bytes().first(), Some(b'e' | b'k')) {
-            let orphan = keyspace(db, &name, Kind::Rows).map_err(engine_error)?;
+        if name.as_bytes().first() == Some(&b'k') {
+            let orphan = keyspace(db, &name).map_err(engine_error)?;
             if !named.contains(&orphan.id()) {
                 db.delete_keyspace(orphan).map_err(engine_error)?;
             }
@@ -319,35 +225,49 @@ fn drop_orphans(
 /// How often the engine is asked whether it has failed in the background.
 const WATCH_EVERY: Duration = Duration::from_millis(50);
 
-fn start(open: Open, fatal: &Fatal) -> io::Result<Storage> {
+fn start(open: Open, writing: Writing) -> io::Result<Storage> {
     let open = Arc::new(open);
+    let queue = Arc::new(Queue::new(open.options.queue_bytes));
+    let Writing { journal, pool, jobs } = writing;
+    let committer = spawn("committer", &open, &queue, move |open, queue| {
+        let pen = Pen::new(&open, journal);
+        committer::run(&open, queue, pen)
+    })?;
+    let keeper = spawn("keeper", &open, &queue, move |open, queue| Keeper::new(open, pool).run(&jobs, queue))?;
+    let watcher = std::thread::Builder::new().name("storage-watch".to_owned());
+    let (watched, watched_queue) = (Arc::downgrade(&open), queue.clone());
+    watcher.spawn(move || watch_engine(&watched, &watched_queue))?;
     let engine = Arc::new(Engine {
-        queue: Arc::new(Queue::new(open.options.queue_bytes)),
-        fatal: fatal.clone(),
-        threads: Mutex::default(),
+        queue,
+        fatal: open.fatal.clone(),
+        threads: Mutex::new(Some(Threads { committer, keeper })),
         revision: open.revision.clone(),
         open: RwLock::new(Some(open.clone())),
     });
-    let queue = engine.queue.clone();
-    let committer = std::thread::Builder::new().name("committer".to_owned());
-    let committing = open.clone();
-    engine.threads.lock().push(committer.spawn(move || {
-        let (open, queue) = (committing, queue);
-        if catch_unwind(AssertUnwindSafe(|| committer::run(&open, &queue))).is_err() {
-            open.fatal.raise("the committer panicked");
-            drop(queue.stop());
-        }
-    })?);
-    let watcher = std::thread::Builder::new().name("storage-watch".to_owned());
-    let (watched, queue) = (Arc::downgrade(&open), engine.queue.clone());
-    watcher.spawn(move || watch_engine(&watched, &queue))?;
     Ok(Storage {
         log: Arc::new(Logs(engine.clone())),
         keys: Arc::new(Keys(engine.clone())),
         registry: Arc::new(Documents(engine.clone())),
         leases: Arc::new(Leases::new(&open.clock)),
-        fatal: fatal.subscribe(),
+        fatal: open.fatal.subscribe(),
         backend: Arc::new(Embedded(engine)),
+    })
+}
+
+/// A thread whose panic is a failure of storage.
+fn spawn<T: Send + 'static>(
+    name: &'static str,
+    open: &Arc<Open>,
+    queue: &Arc<Queue>,
+    run: impl FnOnce(Arc<Open>, &Queue) -> Option<T> + Send + 'static,
+) -> io::Result<JoinHandle<Option<T>>> {
+    let (open, queue, fatal) = (open.clone(), queue.clone(), open.fatal.clone());
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        catch_unwind(AssertUnwindSafe(|| run(open, &queue))).unwrap_or_else(|_| {
+            fatal.raise(&format!("the {name} panicked"));
+            drop(queue.stop());
+            None
+        })
     })
 }
 
@@ -386,18 +306,18 @@ impl Backend for Embedded {
     }
 }
 
-fn damaged(what: &str) -> OpenError {
+pub(super) fn damaged(what: &str) -> OpenError {
     OpenError::Damaged { what: what.to_owned() }
 }
 
-fn io_error(error: io::Error) -> OpenError {
+pub(super) fn io_error(error: io::Error) -> OpenError {
     match error.kind() {
         io::ErrorKind::StorageFull => OpenError::NoSpace,
         _ => OpenError::Io(error.into()),
     }
 }
 
-fn engine_error(error: fjall::Error) -> OpenError {
+pub(super) fn engine_error(error: fjall::Error) -> OpenError {
     match error {
         fjall::Error::Locked => OpenError::InUse,
         fjall::Error::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => io_error(error),

@@ -18,6 +18,8 @@ pub struct EmbeddedOptions {
     pub segment_ms: i64,
     /// Size at which a log begins a new segment.
     pub segment_bytes: u64,
+    /// Size of a file of the events' journal.
+    pub journal_bytes: u64,
     /// Bytes that may wait for the committer.
     pub queue_bytes: usize,
 }
@@ -31,6 +33,7 @@ impl Default for EmbeddedOptions {
             cache_bytes: 16 << 20,
             segment_ms: 7 * DAY_MS / 8,
             segment_bytes: 1 << 30,
+            journal_bytes: 16 << 20,
             queue_bytes: 256 << 20,
         }
     }
@@ -45,5 +48,7 @@ pub(super) const CHUNK_RECORDS_MAX: u32 = 4096;
 pub(super) const COMMIT_BYTES_MAX: usize = 32 << 20;
 /// How long a `once` key is remembered.
 pub(super) const ONCE_MS: i64 = 10 * 60 * 1000;
+/// Bytes of events that may wait in memory for their segments before appends are refused.
+pub(super) const FRESH_BYTES_MAX: u64 = 256 << 20;
 /// Subjects of one key.
 pub(super) const SUBJECTS_PER_KEY_MAX: usize = 255;

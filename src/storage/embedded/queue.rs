@@ -3,7 +3,7 @@
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::{engine::Open, streams::Stream, txn::Txn};
+use super::{engine::Open, events::Stream, txn::Txn};
 use crate::{
     domain::RecordBatch,
     storage::{AppendError, AppendOptions, Appended, Cause, Unavailable},
@@ -89,15 +89,20 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits until there is something, and takes all of it. `ops` must be empty.
-    pub(super) fn take(&self, ops: &mut Vec<Op>) {
+    /// Waits until there is something, and takes all of it. `ops` must be empty. False when the queue was
+    /// stopped by somebody else.
+    pub(super) fn take(&self, ops: &mut Vec<Op>) -> bool {
         let mut waiting = self.waiting.lock();
         while waiting.ops.is_empty() {
+            if waiting.stopped {
+                return false;
+            }
             waiting.idle = true;
             self.wake.wait(&mut waiting);
         }
         std::mem::swap(&mut waiting.ops, ops);
         waiting.bytes = 0;
+        true
     }
 
     /// Takes nothing more in and hands out what waited.
@@ -105,6 +110,7 @@ impl Queue {
         let mut waiting = self.waiting.lock();
         waiting.stopped = true;
         waiting.bytes = 0;
+        self.wake.notify_one();
         std::mem::take(&mut waiting.ops)
     }
 }

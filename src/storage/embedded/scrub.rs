@@ -1,7 +1,7 @@
 //! Reads every log from first to end: sequences without gaps, chunks that hold what their keys say; then
 //! every key and document, whose blocks the engine checks as it reads them (`seq` is 0 in their losses).
 
-use super::{engine::Open, streams::Stream};
+use super::{engine::Open, events::Stream};
 use crate::{
     domain::record::records,
     storage::{LogError, Loss, ScrubReport},

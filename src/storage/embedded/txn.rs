@@ -51,16 +51,11 @@ impl<'a> Txn<'a> {
         self.batch.insert(keyspace, key, value);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.batch.is_empty()
-    }
-
     /// Writes and syncs everything; does nothing when there is nothing. An error is
-    /// fatal. Hands the budget back, and
-    /// which keyspaces are being written out of memory.
-    pub(super) fn commit(mut self) -> fjall::Result<(&'a mut Budget, Vec<u64>)> {
+    /// fatal. Hands the budget back.
+    pub(super) fn commit(mut self) -> fjall::Result<&'a mut Budget> {
         if self.batch.is_empty() {
-            return Ok((self.budget, Vec::new()));
+            return Ok(self.budget);
         }
         let commit = self.open.next_commit();
         let catalog = self.open.catalog.clone();
@@ -69,10 +64,10 @@ impl<'a> Txn<'a> {
         }
         self.put_unread(&catalog, layout::COMMITS, layout::witness(commit));
         self.batch.commit()?;
-        let written_out = self.budget.settle()?;
+        self.budget.settle()?;
         if let Some(revision) = self.revision {
             self.open.revision.send_replace(revision);
         }
-        Ok((self.budget, written_out))
+        Ok(self.budget)
     }
 }

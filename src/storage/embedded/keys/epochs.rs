@@ -11,7 +11,7 @@ use crate::{
         Created, EpochKind, EpochRecord, KeyError, Lookup, Place, Unavailable,
         embedded::{
             engine::Open,
-            keyspaces::{Kind, keyspace},
+            keyspaces::keyspace,
             layout::{self, EpochRow},
             queue::Committing,
         },
@@ -40,7 +40,7 @@ impl EpochState {
     ) -> Option<EpochState> {
         let find = |place: Place| {
             let name = layout::place_name(epoch, kind, place);
-            db.keyspace_exists(&name).then(|| keyspace(db, &name, Kind::Rows).ok()).flatten()
+            db.keyspace_exists(&name).then(|| keyspace(db, &name).ok()).flatten()
         };
         let mut state = EpochState { row, current: None, building: None, left_behind: Arc::default() };
         if row.destroyed {
@@ -136,7 +136,7 @@ pub(super) fn build_place(
         Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(Err(Unavailable::DiskFull)),
         kept => kept?,
     }
-    let place = keyspace(&open.db, &name, Kind::Rows)?;
+    let place = keyspace(&open.db, &name)?;
     let mut txn = committing.txn();
     txn.put_unread(&open.catalog, &layout::epoch_key(key.epoch, key.kind), row.encode());
     txn.commit()?;
