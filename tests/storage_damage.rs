@@ -21,7 +21,13 @@ use sluice::{
 fn options() -> EmbeddedOptions {
     let (memtable_bytes, memtables_bytes) = (32 << 10, 64 << 10);
     let (reserve_bytes, journal_bytes) = (0, 256 << 10);
-    EmbeddedOptions { reserve_bytes, memtable_bytes, memtables_bytes, journal_bytes, ..EmbeddedOptions::default() }
+    EmbeddedOptions {
+        reserve_bytes,
+        memtable_bytes,
+        memtables_bytes,
+        journal_bytes,
+        ..EmbeddedOptions::default()
+    }
 }
 
 fn reopen(folder: &Path) -> Result<Storage, OpenError> {

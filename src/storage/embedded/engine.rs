@@ -77,7 +77,7 @@ impl Open {
     }
 
     /// Bytes that may still be written. What is in memory needs its space on disk before the journals give
-    /// theirs back, so it is set aside as well as the reserve, and so is one more journal.
+    /// theirs back, so it is set aside as well as the reserve.
     pub(super) fn room_bytes(&self) -> u64 {
         self.room_beside(self.options.reserve_bytes)
     }
@@ -98,8 +98,7 @@ impl Open {
             return left.saturating_sub(reserve_bytes);
         }
         let held = self.db.write_buffer_size().min(4 * self.options.memtables_bytes)
-            + self.fresh_bytes.load(Ordering::Relaxed)
-            + self.options.journal_bytes;
+            + self.fresh_bytes.load(Ordering::Relaxed);
         let left = self.free_bytes().map_or(u64::MAX, |free| free.saturating_sub(held));
         *room = Some((Instant::now(), left));
         left.saturating_sub(reserve_bytes)

@@ -205,12 +205,11 @@ fn windows(db: &Database, now: Timestamp) -> Result<Windows, OpenError> {
 }
 
 /// Deletes keyspaces that nothing names: a crash fell between making or dropping one and the commit.
-fn drop_orphans(
-    db: &Database,
-    epochs: &BTreeMap<(Epoch, EpochKind), EpochState>,
-) -> Result<(), OpenError> {
-    let named: HashSet<_> =
-        epochs.values().flat_map(|state| state.places().map(|(_, place)| place.id()).collect::<Vec<_>>()).collect();
+fn drop_orphans(db: &Database, epochs: &BTreeMap<(Epoch, EpochKind), EpochState>) -> Result<(), OpenError> {
+    let named: HashSet<_> = epochs
+        .values()
+        .flat_map(|state| state.places().map(|(_, place)| place.id()).collect::<Vec<_>>())
+        .collect();
     for name in db.list_keyspace_names() {
         if name.as_bytes().first() == Some(&b'k') {
             let orphan = keyspace(db, &name).map_err(engine_error)?;
@@ -233,7 +232,8 @@ fn start(open: Open, writing: Writing) -> io::Result<Storage> {
         let pen = Pen::new(&open, journal);
         committer::run(&open, queue, pen)
     })?;
-    let keeper = spawn("keeper", &open, &queue, move |open, queue| Keeper::new(open, pool).run(&jobs, queue))?;
+    let keeper =
+        spawn("keeper", &open, &queue, move |open, queue| Keeper::new(open, pool).run(&jobs, queue))?;
     let watcher = std::thread::Builder::new().name("storage-watch".to_owned());
     let (watched, watched_queue) = (Arc::downgrade(&open), queue.clone());
     watcher.spawn(move || watch_engine(&watched, &watched_queue))?;

@@ -47,12 +47,16 @@ impl Journal {
         Turned { number: self.number + 1, commit: self.commit }
     }
 
-    /// Begins the next journal when `frame` would overfill this one.
+    /// Begins the next journal when a frame of so many bytes would overfill this one. On a full disk this
+    /// one goes on.
     pub(in crate::storage::embedded) fn turn_for(&mut self, bytes: usize) -> io::Result<Option<Turned>> {
         if self.at == 0 || self.at + bytes as u64 <= self.pool.bytes {
             return Ok(None);
         }
-        let (number, file) = self.pool.take()?;
+        let (number, file) = match self.pool.take() {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(None),
+            taken => taken?,
+        };
         (self.number, self.file, self.at) = (number, file, 0);
         Ok(Some(self.began()))
     }

@@ -8,9 +8,7 @@ use std::{
     sync::{Arc, mpsc::Receiver},
 };
 
-use super::{
-    Item, Job, Journal, Keeping, Pool, Segment, Stream, folder, journals, replay::replay, segments,
-};
+use super::{Item, Job, Journal, Keeping, Pool, Segment, Stream, folder, journals, replay::replay, segments};
 use crate::{
     domain::StreamName,
     storage::{

@@ -240,7 +240,8 @@ impl Head {
         let checksum = rest.get_u64_le();
         let length = u64::from(rest.get_u32_le());
         let (count, first) = (rest.get_u32_le(), rest.get_u64_le());
-        let sound = magic == MAGIC && length >= HEAD_BYTES as u64 && first.checked_add(count.into()).is_some();
+        let sound =
+            magic == MAGIC && length >= HEAD_BYTES as u64 && first.checked_add(count.into()).is_some();
         sound.then_some(Head { checksum, length, count, first })
     }
 

@@ -121,7 +121,8 @@ impl Stream {
             (fresh.first(), fresh.bytes())
         };
         let segments = self.segments.read();
-        let first = segments.first().map(|segment| segment.first).or(fresh_first).map_or(end, |at| at.min(end));
+        let first =
+            segments.first().map(|segment| segment.first).or(fresh_first).map_or(end, |at| at.min(end));
         let bytes = segments.iter().map(|segment| segment.bytes()).sum::<u64>() + fresh_bytes as u64;
         Bounds { first, end, bytes }
     }
