@@ -13,16 +13,17 @@ use super::{
     Inventory, KnownStream,
     ask::ask,
     auditor::{AuditError, AuditorMsg, DEADLINE},
-    recent::Failures,
+    recent::{Claimant, Failures},
 };
 use crate::{
     audit::{
-        Access, Action, Checkpoint, Entry, Exposure, ExposureQuestion, Exposures, Filter, LogKey,
+        Access, Action, Checkpoint, Entry, Exposure, ExposureQuestion, Exposures, Filter, GrantedRead, LogKey,
+        LoginMeans, Present,
         merkle::{Hash, OutOfRange, Tree},
     },
     clock::Clock,
     crypto::AuditKey,
-    domain::{ConsentRule, StreamName, Who},
+    domain::{ConsentRule, PrincipalId, StreamName, Who},
     storage::EventLog,
 };
 
@@ -160,7 +161,7 @@ impl AuditorHandle {
     /// [`AuditError::Unavailable`]: give none.
     pub async fn granted(&self, client: &str, stream: &KnownStream) -> Result<(), AuditError> {
         let (client, name) = (Arc::from(client), stream.definition.name.clone());
-        let purposes = purposes(stream);
+        let purposes = stream.purposes();
         self.ask(|reply| AuditorMsg::Granted { client, stream: name, purposes, reply }).await.map(drop)
     }
 
@@ -170,7 +171,7 @@ impl AuditorHandle {
     ///
     /// [`AuditError::Unavailable`]: do not let it.
     pub async fn attached(&self, reader: Who, stream: &KnownStream) -> Result<ReaderSeat, AuditError> {
-        let (name, purposes) = (stream.definition.name.clone(), purposes(stream));
+        let (name, purposes) = (stream.definition.name.clone(), stream.purposes());
         let (who, of) = (reader.clone(), name.clone());
         self.ask(|reply| AuditorMsg::Attached { reader: who, stream: of, purposes, reply }).await?;
         Ok(ReaderSeat { reader, stream: name, auditor: self.clone() })
@@ -179,7 +180,13 @@ impl AuditorHandle {
     /// Somebody showed a wrong secret. Never waits; `inventory` says whether there is such a client.
     pub fn login_failed(&self, client: &str, inventory: &Inventory) {
         let known = inventory.client(client, self.0.clock.now());
-        self.0.failures.count(known.map(|stream| (client.into(), stream.definition.name.clone())));
+        let known = known.map(|stream| (client.into(), stream.definition.name.clone()));
+        self.0.failures.count(Claimant::Client(known));
+    }
+
+    /// Somebody showed a token that opens nothing; `holder` is who it was made for, if anybody. Never waits.
+    pub fn token_refused(&self, with: LoginMeans, holder: Option<&PrincipalId>) {
+        self.0.failures.count(Claimant::Principal(with, holder.map(PrincipalId::shared)));
     }
 
     /// Number of entries.
@@ -282,11 +289,17 @@ impl AuditorHandle {
                 found.add(question, exposure);
             }
         }
-        let clients = |known: &Arc<KnownStream>| {
-            let ids = known.definition.credentials.iter().map(|stored| stored.client_id.clone());
-            (known.definition.name.clone(), ids.collect())
+        let present = |known: &Arc<KnownStream>| {
+            let name = known.definition.name.clone();
+            let clients = known.definition.credentials.iter().map(|stored| stored.client_id.clone());
+            let grants = inventory.read_grants(&name).map(|known| {
+                let grant = &known.grant;
+                GrantedRead::new(grant.principal.as_str(), grant.created, grant.expires, Who::Node)
+            });
+            let present = Present { clients: clients.collect(), grants: grants.collect() };
+            (name, present)
         };
-        found.settle(&inventory.streams().map(clients).collect(), self.0.clock.now());
+        found.settle(&inventory.streams().map(present).collect(), self.0.clock.now());
         Ok(found)
     }
 
@@ -380,10 +393,6 @@ fn encoded(hashes: Vec<Hash>) -> Vec<String> {
     hashes.iter().map(|hash| STANDARD.encode(hash)).collect()
 }
 
-fn purposes(stream: &KnownStream) -> Vec<i32> {
-    stream.definition.derived.as_ref().map(|derived| derived.rule.levels()).unwrap_or_default()
-}
-
 /// The exposure by a stream that is older than the audit log.
 fn unlogged(known: &KnownStream, question: &ExposureQuestion) -> Option<Exposure> {
     let (definition, derived) = (&known.definition, known.definition.derived.as_ref()?);
@@ -399,6 +408,7 @@ fn unlogged(known: &KnownStream, question: &ExposureQuestion) -> Option<Exposure
         until: None,
         created_by: Who::Node,
         accesses: definition.credentials.iter().map(access).collect(),
+        grants: Vec::new(),
     })
 }
 

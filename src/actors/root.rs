@@ -22,10 +22,11 @@ use super::{
     bookkeeper::{BookkeeperArgs, UsageHandle},
     epoch_keys::EpochKeys,
     janitor::{JanitorActor, JanitorArgs},
+    janitor_books::Trims,
     open_keys::OpenKeys,
     session_key::KeyWorkshop,
     streams::{StreamsActor, StreamsArgs},
-    workshop::RegistryWorkshop,
+    workshop::{Holdings, RegistryWorkshop},
 };
 use crate::{
     clock::Clock,
@@ -233,8 +234,10 @@ impl RootState {
 impl Plan {
     fn registry_workshop(&self) -> RegistryWorkshop {
         RegistryWorkshop {
-            store: Arc::clone(&self.args.storage.registry),
-            log: Arc::clone(&self.args.storage.log),
+            holdings: Holdings::new(
+                Arc::clone(&self.args.storage.registry),
+                Arc::clone(&self.args.storage.log),
+            ),
             auditor: self.auditor.clone(),
             master: Arc::clone(&self.args.master),
             meters: Arc::clone(&self.args.meters),
@@ -269,6 +272,8 @@ impl Plan {
             pass_every: self.args.janitor_every,
             bell: Arc::clone(&self.args.janitor_bell),
             registry: Arc::clone(&self.args.storage.registry),
+            auditor: self.auditor.clone(),
+            trims: Trims::default(),
         }
     }
 }

@@ -18,6 +18,7 @@ use super::{
     oidc::{Issuer, Person},
 };
 use crate::{
+    audit::LoginMeans,
     actors::{Inventory, KnownPrincipal, KnownStream, RegistryHandle},
     clock::Timestamp,
     crypto::verify_secret,
@@ -183,12 +184,22 @@ impl Access {
         }
         match &self.0.front {
             Some(front) if token.split('.').count() == 3 => {
-                let person = front.issuer.verify(token, self.0.clock.now()).await?;
+                let person = front.issuer.verify(token, self.0.clock.now()).await;
+                let person = person.map_err(|error| self.refuse(LoginMeans::IssuerToken, None, error))?;
                 self.person(front, person).await
             }
             _ if verify_secret(token, &self.0.admin_hash) => Ok(self.operator()),
-            _ => Err(AccessError::ApiTokenInvalid),
+            _ => Err(self.refuse(LoginMeans::ApiToken, None, AccessError::ApiTokenInvalid)),
         }
+    }
+
+    /// Counts a failed login, if `error` is one, and gives `error` back. The audit log says how many there
+    /// were of whom, never with which token.
+    fn refuse(&self, with: LoginMeans, holder: Option<&PrincipalId>, error: AccessError) -> AccessError {
+        if matches!(error, AccessError::ApiTokenInvalid | AccessError::TokenExpired) {
+            self.0.auditor.token_refused(with, holder);
+        }
+        error
     }
 
     /// Who reads the stream called `name` with this `Authorization` header: a client of the stream, or a
@@ -276,15 +287,17 @@ impl Access {
         let hash = stored.and_then(|stored| STANDARD.decode(&stored.hash).ok()?.try_into().ok());
         // An unknown token takes as long as a wrong one.
         let right = verify_secret(token, &hash.unwrap_or([0; 32])) && hash.is_some();
+        let named = stored.and(holder).map(|holder| &holder.principal.id);
+        let refuse = |error| self.refuse(LoginMeans::ApiToken, named, error);
         let (Some(holder), Some(stored), true) = (holder, stored, right) else {
-            return Err(AccessError::ApiTokenInvalid);
+            return Err(refuse(AccessError::ApiTokenInvalid));
         };
         let (principal, now) = (&holder.principal, self.0.clock.now());
         if !principal.is_active() || stored.revoked.is_some() {
-            return Err(AccessError::ApiTokenInvalid);
+            return Err(refuse(AccessError::ApiTokenInvalid));
         }
         if !stored.is_good(now) {
-            return Err(AccessError::TokenExpired);
+            return Err(refuse(AccessError::TokenExpired));
         }
         self.0.last_used.insert(stored.id.as_str().into(), now);
         Ok(Identity {
@@ -305,11 +318,15 @@ impl Access {
             None => match front.registry.meet_person(id, name, email).await {
                 Ok(known) => known,
                 Err(crate::actors::ControlError::Unavailable) => return Err(AccessError::IssuerUnavailable),
-                Err(_) => return Err(AccessError::ApiTokenInvalid),
+                // It was deleted: its id is known, and nothing else of it.
+                Err(_) => {
+                    return Err(self.refuse(LoginMeans::IssuerToken, None, AccessError::ApiTokenInvalid));
+                }
             },
         };
         if !known.principal.is_active() {
-            return Err(AccessError::ApiTokenInvalid);
+            let holder = Some(&known.principal.id);
+            return Err(self.refuse(LoginMeans::IssuerToken, holder, AccessError::ApiTokenInvalid));
         }
         roles.push(known.principal.role);
         roles.sort();

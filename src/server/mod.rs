@@ -223,6 +223,7 @@ fn doors(
         identity.admin_hash,
         config.tokens.clone(),
         issuer.map(|issuer| (issuer, actors.registry.clone())),
+        actors.auditor.clone(),
         clock.clone(),
     );
     Ok(Doors {
