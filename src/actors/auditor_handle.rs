@@ -1,6 +1,6 @@
 //! How the rest of Sluice writes to the audit log and asks about it.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     audit::{
-        Access, Action, Checkpoint, Entry, Exposure, ExposureQuestion, Exposures, Filter, GrantedRead, LogKey,
+        Access, Action, Checkpoint, CheckpointError, Entry, Exposure, ExposureQuestion, Exposures, Filter, GrantedRead, LogKey,
         LoginMeans, Present,
         merkle::{Hash, OutOfRange, Tree},
     },
@@ -41,6 +41,7 @@ pub(super) struct AuditorShared {
     key: Arc<AuditKey>,
     public: LogKey,
     actor: ArcSwapOption<ActorRef<AuditorMsg>>,
+    pub checkpoint_file: Option<PathBuf>,
 }
 
 /// Entries in their order, as their bytes are in the tree.
@@ -109,7 +110,12 @@ impl Drop for ReaderSeat {
 }
 
 impl AuditorHandle {
-    pub(super) fn new(log: Arc<dyn EventLog>, key: Arc<AuditKey>, clock: Clock) -> AuditorHandle {
+    pub(super) fn new(
+        log: Arc<dyn EventLog>,
+        key: Arc<AuditKey>,
+        clock: Clock,
+        checkpoint_file: Option<PathBuf>,
+    ) -> AuditorHandle {
         let public = LogKey::new(key.public());
         AuditorHandle(Arc::new(AuditorShared {
             log,
@@ -120,6 +126,7 @@ impl AuditorHandle {
             key,
             public,
             actor: ArcSwapOption::empty(),
+            checkpoint_file,
         }))
     }
 
@@ -187,6 +194,13 @@ impl AuditorHandle {
     /// Somebody showed a token that opens nothing; `holder` is who it was made for, if anybody. Never waits.
     pub fn token_refused(&self, with: LoginMeans, holder: Option<&PrincipalId>) {
         self.0.failures.count(Claimant::Principal(with, holder.map(PrincipalId::shared)));
+    }
+
+    /// A principal was refused something that is not its to do. Never waits.
+    pub fn denied(&self, who: &Who, to: &'static str) {
+        if let Who::Principal { id } = who {
+            self.0.failures.count(Claimant::Denied(Arc::clone(id), to));
+        }
     }
 
     /// Number of entries.
@@ -368,8 +382,20 @@ impl AuditorShared {
         self.tree.read().size()
     }
 
-    pub(super) fn checkpoint(&self) -> String {
-        self.head(None).map_or_else(|_| String::new(), |(size, root)| self.sign(size, root))
+    /// The checkpoint of all entries, with its size.
+    pub(super) fn signed(&self) -> Option<(u64, String)> {
+        let (size, root) = self.head(None).ok()?;
+        Some((size, self.sign(size, root)))
+    }
+
+    /// Reads a checkpoint that this log's key signed.
+    pub(super) fn open(&self, note: &str) -> Result<Checkpoint, CheckpointError> {
+        Checkpoint::open(note, &self.public)
+    }
+
+    /// Whether the log's beginning is what the checkpoint says.
+    pub(super) fn bears_out(&self, kept: &Checkpoint) -> bool {
+        self.head(Some(kept.size)).is_ok_and(|(_, root)| root == kept.root)
     }
 
     fn head(&self, size: Option<u64>) -> Result<(u64, Hash), AuditError> {

@@ -18,6 +18,7 @@ mod audited;
 mod auditor;
 mod auditor_handle;
 mod bookkeeper;
+mod checkpoint_file;
 mod consent_filter;
 mod contract_orders;
 mod epoch_keys;

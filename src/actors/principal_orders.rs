@@ -295,6 +295,7 @@ async fn change(
     after.validate()?;
     let mighty = after.role != before.principal.role || after.disabled != before.principal.disabled;
     if mighty && is(by, id) {
+        state.args.workshop.auditor.denied(by, "own_role");
         return Err(PrincipalOrderError::OwnRole.into());
     }
     demand_admin_left(&inventory, by, &before.principal, after.role == Role::Admin && after.is_active())?;

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | token grant | the first of a client in an hour | the others; the next entry says how many |
 //! | reader | its first connection, and a minute after its last one ended | connections between |
+//! | what is not allowed | the first of a principal and permission, and one entry for each minute | the others |
 //! | failed login | the first of a client or principal, and one entry for each minute with more | the others |
 //!
 //! Bounded by the clients and principals there are: failures of unknown ones are one. What is only counted is lost
@@ -107,6 +108,8 @@ pub(super) enum Claimant {
     Client(Option<(Arc<str>, StreamName)>),
     /// A principal, or a token that is nobody's.
     Principal(LoginMeans, Option<Arc<str>>),
+    /// A principal that was let in and may not do this.
+    Denied(Arc<str>, &'static str),
 }
 
 impl Claimant {
@@ -124,6 +127,10 @@ impl Claimant {
             Claimant::Principal(with, None) => (Who::Node, told(None, None, Some(*with), None)),
             Claimant::Principal(with, Some(id)) => {
                 (Who::Principal { id: Arc::clone(id) }, told(None, None, Some(*with), Some(id)))
+            }
+            Claimant::Denied(id, to) => {
+                let to = (*to).to_owned();
+                (Who::Principal { id: Arc::clone(id) }, Action::AccessDenied { to, count })
             }
         }
     }

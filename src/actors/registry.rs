@@ -328,8 +328,11 @@ impl RegistryState {
         order: ContractOrder,
     ) -> Result<Option<Arc<KnownContract>>, ControlError> {
         let inventory = self.args.inventory.load_full();
-        let reference =
-            contract_orders::carry_out(&self.args.workshop, &inventory, by, rights, order).await?;
+        let carried_out = contract_orders::carry_out(&self.args.workshop, &inventory, by, rights, order).await;
+        if matches!(carried_out, Err(ControlError::StepForbidden)) {
+            self.args.workshop.auditor.denied(by, "contract_step");
+        }
+        let reference = carried_out?;
         self.reload().await?;
         Ok(self.args.inventory.load().contract(reference.as_str()).cloned())
     }

@@ -81,7 +81,9 @@ impl Actors {
 /// [`SpawnErr`]: the registry cannot be read.
 pub async fn start(args: RootArgs) -> Result<Actors, SpawnErr> {
     let (log, key) = (Arc::clone(&args.storage.log), Arc::clone(&args.audit_key));
-    let auditor = AuditorHandle::new(log, key, args.clock.clone());
+    let checkpoint_file = args.config.audit.checkpoint_file.as_ref();
+    let checkpoint_file = checkpoint_file.map(|file| args.config.node.data_dir.join(file));
+    let auditor = AuditorHandle::new(log, key, args.clock.clone(), checkpoint_file);
     let registry = RegistryHandle::default();
     let epochs = Arc::new(EpochKeys::new(Arc::clone(&args.storage.keys), Arc::clone(&args.master)));
     let keys = SessionKeys::new(Arc::new(KeyWorkshop {

@@ -96,6 +96,12 @@ pub enum Action {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         principal: Option<String>,
     },
+    /// Within a minute a principal was refused what its roles do not allow.
+    AccessDenied {
+        /// The permission it lacks; or `own_role`, `contract_step`, `read_events`.
+        to: String,
+        count: u64,
+    },
     /// A principal may read a stream; said again, its expiry is another one.
     ReadGranted {
         stream: StreamName,
@@ -233,6 +239,7 @@ impl Action {
             Action::Changed { .. } => "changed",
             Action::TokenGranted { .. } => "token_granted",
             Action::LoginFailed { .. } => "login_failed",
+            Action::AccessDenied { .. } => "access_denied",
             Action::ReadGranted { .. } => "read_granted",
             Action::ReadRevoked { .. } => "read_revoked",
             Action::EventsTrimmed { .. } => "events_trimmed",

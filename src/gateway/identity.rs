@@ -18,8 +18,8 @@ use super::{
     oidc::{Issuer, Person},
 };
 use crate::{
+    actors::{AuditorHandle, Inventory, KnownPrincipal, KnownStream, RegistryHandle},
     audit::LoginMeans,
-    actors::{Inventory, KnownPrincipal, KnownStream, RegistryHandle},
     clock::Timestamp,
     crypto::verify_secret,
     domain::{ApiToken, Permission, PrincipalId, PrincipalKind, Project, ProjectName, Role, StreamName, Who},
@@ -40,6 +40,8 @@ pub struct Identity {
     roles: Vec<Role>,
     proof: Proof,
     inventory: Arc<Inventory>,
+    /// Counts what it was refused.
+    auditor: AuditorHandle,
 }
 
 /// What it came in with.
@@ -155,7 +157,14 @@ impl Identity {
     ///
     /// [`AccessError::Forbidden`].
     pub fn demand(&self, permission: Permission) -> Result<Who, AccessError> {
-        if self.may(permission) { Ok(self.who()) } else { Err(AccessError::Forbidden) }
+        if self.may(permission) { Ok(self.who()) } else { Err(self.refused(permission.as_str())) }
+    }
+
+    /// Counts something it was refused for the audit log.
+    #[must_use]
+    pub fn refused(&self, to: &'static str) -> AccessError {
+        self.auditor.denied(&self.who(), to);
+        AccessError::Forbidden
     }
 
     /// Refuses what it may not do in a project.
@@ -167,7 +176,7 @@ impl Identity {
         if !self.sees(project) {
             return Err(AccessError::Unseen);
         }
-        if self.may_in(permission, project) { Ok(self.who()) } else { Err(AccessError::Forbidden) }
+        if self.may_in(permission, project) { Ok(self.who()) } else { Err(self.refused(permission.as_str())) }
     }
 }
 
@@ -228,6 +237,7 @@ impl Access {
             return Ok(Reader::Principal { identity: Box::new(identity), stream });
         }
         if identity.sees(&stream.definition.project) {
+            identity.auditor.denied(&identity.who(), "read_events");
             Err(AccessError::NoReadGrant)
         } else {
             Err(AccessError::Unseen)
@@ -276,6 +286,7 @@ impl Access {
             roles: vec![Role::Admin],
             proof: Proof::Operator,
             inventory: self.0.inventory.load_full(),
+            auditor: self.0.auditor.clone(),
         }
     }
 
@@ -306,6 +317,7 @@ impl Access {
             roles: vec![principal.role],
             proof: Proof::Token(stored.clone()),
             inventory: Arc::clone(&inventory),
+            auditor: self.0.auditor.clone(),
         })
     }
 
@@ -337,6 +349,7 @@ impl Access {
             roles,
             proof: Proof::Issuer { expires },
             inventory: self.0.inventory.load_full(),
+            auditor: self.0.auditor.clone(),
         })
     }
 }

@@ -90,7 +90,7 @@ pub(super) fn demand_contract_of(
         return Ok(identity.who());
     }
     identity.demand_in(permission, &known.contract.project).map_err(|error| match error {
-        AccessError::Unseen if known.contract.is_public => AccessError::Forbidden.into(),
+        AccessError::Unseen if known.contract.is_public => identity.refused(permission.as_str()).into(),
         error => unseen_as(error, ControlError::ContractUnknown),
     })
 }
@@ -197,7 +197,7 @@ pub(super) async fn demand_principal(
     }
     let known = identity.inventory().principal(&id).cloned().ok_or_else(unknown)?;
     if !manages && !by_itself {
-        return Err(AccessError::Forbidden.into());
+        return Err(identity.refused(Permission::ManagePrincipals.as_str()).into());
     }
     Ok((identity, known))
 }

@@ -87,7 +87,7 @@ const MEMBERS: [(&str, &str, May); 2] = [
 ];
 
 /// Every method and path of the control plane, out of the list of routes.
-fn routes() -> Vec<(String, String)> {
+pub(crate) fn routes() -> Vec<(String, String)> {
     let text = include_str!("../../src/http/routes.rs");
     let at = Regex::new(r#"at\(\s*"(/api/v1/[^"]*)"\s*,?\s*\)"#).unwrap();
     let method = Regex::new(r"\.route\(\s*(?:web::)?(get|post|put|patch|delete)\(\)").unwrap();

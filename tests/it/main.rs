@@ -8,6 +8,7 @@
 mod access;
 mod access_sweep;
 mod audit;
+mod audit_acts;
 mod cli;
 mod contracts;
 mod crash;

@@ -33,7 +33,7 @@ fn storage(folder: &tempfile::TempDir) -> Storage {
 
 async fn auditor(storage: &Storage, key: &Arc<AuditKey>) -> (AuditorHandle, ActorRef<()>) {
     let (parent, _) = Actor::spawn(None, Parent, ()).await.unwrap();
-    let handle = AuditorHandle::new(Arc::clone(&storage.log), Arc::clone(key), Clock::system());
+    let handle = AuditorHandle::new(Arc::clone(&storage.log), Arc::clone(key), Clock::system(), None);
     AuditorActor::spawn(parent.get_cell(), &handle).await.unwrap();
     (handle, parent)
 }
