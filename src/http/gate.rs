@@ -127,7 +127,7 @@ pub(super) fn sees_contract(identity: &Identity, known: &KnownContract) -> bool 
 /// Whether there is this schema for the caller: it is built in, or a contract that the caller sees accepts it.
 pub(super) fn sees_schema(identity: &Identity, reference: &ContractRef) -> bool {
     let mut contracts = identity.inventory().contracts();
-    catalogue::schemas().iter().any(|schema| schema.reference == *reference)
+    catalogue::has_schema(reference)
         || contracts.any(|c| c.contract.accepts_schema(reference) && sees_contract(identity, c))
 }
 

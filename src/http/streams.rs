@@ -29,7 +29,7 @@ use crate::{
         mask::{MaskConfig, MaskHash, check_seed},
         stream_definition::{DefinitionError, StreamDefinition},
     },
-    gateway::{AccessError, Identity},
+    gateway::Identity,
 };
 
 /// What a client sends to make a stream.

@@ -24,29 +24,36 @@ use tokio::sync::watch;
 
 use crate::harness::{Answer, Api, ChildNode, EXAMPLE, Node, PATIENCE, planted};
 
-/// A log whose audit part fails while the switch is on.
-pub(crate) struct FailingAudit {
+/// A log with trouble, while a switch is on.
+pub(crate) struct TroubledLog {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) fails: Arc<AtomicBool>,
     pub(crate) hangs: Arc<AtomicBool>,
+    /// How long a read of a megabyte takes: pages of a check are read so, and nothing else is.
+    pub(crate) page: Duration,
 }
 
-impl FailingAudit {
+impl TroubledLog {
     /// Fails while the switch is on.
-    pub(crate) fn failing(log: &Arc<dyn EventLog>, fails: &Arc<AtomicBool>) -> Arc<FailingAudit> {
+    pub(crate) fn failing(log: &Arc<dyn EventLog>, fails: &Arc<AtomicBool>) -> Arc<TroubledLog> {
         let (log, fails) = (Arc::clone(log), Arc::clone(fails));
-        Arc::new(FailingAudit { log, fails, hangs: Arc::default() })
+        Arc::new(TroubledLog { log, fails, hangs: Arc::default(), page: Duration::ZERO })
+    }
+
+    /// Reads pages of a megabyte slowly.
+    pub(crate) fn slow(log: &Arc<dyn EventLog>, page: Duration) -> Arc<TroubledLog> {
+        Arc::new(TroubledLog { log: Arc::clone(log), fails: Arc::default(), hangs: Arc::default(), page })
     }
 
     /// Answers nothing while the switch is on.
-    fn hanging(log: &Arc<dyn EventLog>, hangs: &Arc<AtomicBool>) -> Arc<FailingAudit> {
+    fn hanging(log: &Arc<dyn EventLog>, hangs: &Arc<AtomicBool>) -> Arc<TroubledLog> {
         let (log, hangs) = (Arc::clone(log), Arc::clone(hangs));
-        Arc::new(FailingAudit { log, fails: Arc::default(), hangs })
+        Arc::new(TroubledLog { log, fails: Arc::default(), hangs, page: Duration::ZERO })
     }
 }
 
 #[async_trait]
-impl EventLog for FailingAudit {
+impl EventLog for TroubledLog {
     async fn create(&self, stream: &StreamName) -> Result<(), LogError> {
         self.log.create(stream).await
     }
@@ -71,6 +78,9 @@ impl EventLog for FailingAudit {
     }
 
     async fn read(&self, stream: &StreamName, from: u64, max_bytes: usize) -> Result<Vec<Chunk>, LogError> {
+        if max_bytes == 1 << 20 && *stream != StreamName::audit_log() {
+            tokio::time::sleep(self.page).await;
+        }
         self.log.read(stream, from, max_bytes).await
     }
 
@@ -294,7 +304,7 @@ async fn without_its_log_nothing_is_changed_granted_or_read_and_events_are_taken
     let fails = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&fails);
     let node = Node::start_around(move |mut storage| {
-        storage.log = FailingAudit::failing(&storage.log, &switch);
+        storage.log = TroubledLog::failing(&storage.log, &switch);
         storage
     })
     .await;
@@ -347,7 +357,7 @@ async fn an_audit_log_that_hangs_refuses_orders_in_time_and_events_are_taken_mea
     let hangs = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&hangs);
     let node = Node::start_around(move |mut storage| {
-        storage.log = FailingAudit::hanging(&storage.log, &switch);
+        storage.log = TroubledLog::hanging(&storage.log, &switch);
         storage
     })
     .await;

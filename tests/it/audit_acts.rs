@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sluice::clock::{Clock, DAY_MS, Timestamp};
 
 use crate::{
-    audit::{FailingAudit, Terminal, entries, get, until},
+    audit::{TroubledLog, Terminal, entries, get, until},
     harness::{
         EXAMPLE, Node, PATIENCE,
         people::{Somebody, call},
@@ -315,7 +315,7 @@ async fn while_the_audit_log_takes_no_entries_nothing_is_trimmed_and_no_key_is_d
     let fails = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&fails);
     let node = Node::start_around_at(clock.clone(), move |mut storage| {
-        storage.log = FailingAudit::failing(&storage.log, &switch);
+        storage.log = TroubledLog::failing(&storage.log, &switch);
         storage
     })
     .await;

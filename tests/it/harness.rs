@@ -59,6 +59,14 @@ impl Node {
         Node::start_all(clock, |_| {}, around).await
     }
 
+    /// The same, with other settings.
+    pub async fn start_tuned(
+        configure: impl FnOnce(&mut Config),
+        around: impl FnOnce(Storage) -> Storage,
+    ) -> Node {
+        Node::start_all(Clock::system(), configure, around).await
+    }
+
     pub async fn start_with(clock: Clock, configure: impl FnOnce(&mut Config)) -> Node {
         Node::start_all(clock, configure, |storage| storage).await
     }

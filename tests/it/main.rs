@@ -19,6 +19,7 @@ mod faults;
 mod harness;
 mod keys;
 mod listener;
+mod officer;
 mod oidc;
 mod oracle;
 mod pages;

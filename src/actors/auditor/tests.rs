@@ -93,7 +93,7 @@ async fn a_client_that_comes_back_is_counted_and_written_once() {
     }
     assert_eq!(handle.size(), 1);
     for _ in 0..1000 {
-        handle.shared().failures.count(None);
+        handle.shared().failures.count(crate::actors::recent::Claimant::Client(None));
     }
     handle.close().await;
     let page = handle.list(&Filter::default(), 0, 10).await.unwrap();

@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::*;
 use crate::{
-    audit::{Action, Entry},
+    audit::{Action, Entry, LogKey},
     clock::Timestamp,
     domain::Who,
 };
