@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     audit::{
-        Access, Action, Checkpoint, CheckpointError, Entry, Exposure, ExposureQuestion, Exposures, Filter, GrantedRead, LogKey,
-        LoginMeans, Present,
+        Access, Action, Checkpoint, CheckpointError, Entry, Exposure, ExposureQuestion, Exposures, Filter,
+        GrantedRead, LogKey, LoginMeans, Present,
         merkle::{Hash, OutOfRange, Tree},
     },
     clock::Clock,

@@ -35,7 +35,9 @@ enum FileError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// A person has to look.
-    #[error("the audit log does not hold the {0} entries that the file's checkpoint says: entries are missing or altered")]
+    #[error(
+        "the audit log does not hold the {0} entries that the file's checkpoint says: entries are missing or altered"
+    )]
     Disputed(u64),
     #[error("the file that is there: {0}")]
     Foreign(CheckpointError),
@@ -49,7 +51,10 @@ impl CheckpointFile {
     /// Has the newest checkpoint written, if the file has an older one and nobody is writing it.
     pub(super) async fn keep(&mut self, shared: &Arc<AuditorShared>) {
         if let Some(writing) = self.writing.take_if(|writing| writing.is_finished()) {
-            self.written(writing.await.unwrap_or_else(|_| Err(io::Error::other("writing ended").into())), shared);
+            self.written(
+                writing.await.unwrap_or_else(|_| Err(io::Error::other("writing ended").into())),
+                shared,
+            );
         }
         if self.writing.is_none() && self.kept != Some(shared.size()) {
             let (path, shared, first) = (self.path.clone(), Arc::clone(shared), self.kept.is_none());

@@ -328,7 +328,8 @@ impl RegistryState {
         order: ContractOrder,
     ) -> Result<Option<Arc<KnownContract>>, ControlError> {
         let inventory = self.args.inventory.load_full();
-        let carried_out = contract_orders::carry_out(&self.args.workshop, &inventory, by, rights, order).await;
+        let carried_out =
+            contract_orders::carry_out(&self.args.workshop, &inventory, by, rights, order).await;
         if matches!(carried_out, Err(ControlError::StepForbidden)) {
             self.args.workshop.auditor.denied(by, "contract_step");
         }

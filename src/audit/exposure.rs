@@ -120,7 +120,8 @@ impl Exposures {
                 self.open(stream).for_each(|exposure| exposure.grant(granted.clone()));
             }
             Action::ReadRevoked { stream, principal, .. } => {
-                self.open(stream).for_each(|exposure| exposure.revoke(|grant| grant.principal == *principal, at));
+                self.open(stream)
+                    .for_each(|exposure| exposure.revoke(|grant| grant.principal == *principal, at));
             }
             Action::ReaderAttached { stream, .. } => {
                 self.open(stream).for_each(|exposure| exposure.attach(&entry.who, at));
@@ -147,7 +148,9 @@ impl Exposures {
             let last = self.exposures.iter_mut().rfind(|exposure| exposure.stream == *stream);
             let Some(exposure) = last.filter(|exposure| exposure.until.is_some()) else { continue };
             let ended = exposure.until.take();
-            for access in exposure.accesses.iter_mut().filter(|access| present.clients.contains(&access.client)) {
+            for access in
+                exposure.accesses.iter_mut().filter(|access| present.clients.contains(&access.client))
+            {
                 access.until = access.until.filter(|until| Some(*until) != ended);
             }
         }
@@ -326,11 +329,10 @@ mod tests {
         assert_eq!(grants(&[granted(5, Some(50))], &now(Some(50))), [(5, Some(50), Some(50))]);
         assert_eq!(grants(&[granted(5, Some(500))], &now(Some(500))), [(5, None, Some(500))]);
         // Prolonged while it was good, and given again after it had expired.
-        assert_eq!(grants(&[granted(5, Some(10)), granted(8, Some(20)), revoked(15)], &[]), [(
-            5,
-            Some(15),
-            Some(20)
-        )]);
+        assert_eq!(
+            grants(&[granted(5, Some(10)), granted(8, Some(20)), revoked(15)], &[]),
+            [(5, Some(15), Some(20))]
+        );
         let again = [granted(5, Some(10)), granted(20, None)];
         assert_eq!(grants(&again, &now(None)), [(5, Some(10), Some(10)), (20, None, None)]);
     }

@@ -421,7 +421,11 @@ async fn medians(mut one: impl AsyncFnMut(), mut other: impl AsyncFnMut(), turns
         // In the order 0 1 1 0, so that neither always follows the other.
         let side = usize::from(matches!(turn % 4, 1 | 2));
         let begun = std::time::Instant::now();
-        if side == 0 { one().await } else { other().await }
+        if side == 0 {
+            one().await
+        } else {
+            other().await
+        }
         times[side].push(begun.elapsed().as_secs_f64() * 1e6);
     }
     times.map(|mut times| {
@@ -480,6 +484,7 @@ async fn the_time_of_an_answer_does_not_tell_what_another_project_has() {
     assert!(compared > 20, "{compared} routes");
     let events = |name: &str| format!("/streams/{name}/events?follow=false");
     let (foreign, none) = (events(things.stream), events(nothing.stream));
-    let told = tells(async || drop(stranger.get(&foreign).await), async || drop(stranger.get(&none).await)).await;
+    let told =
+        tells(async || drop(stranger.get(&foreign).await), async || drop(stranger.get(&none).await)).await;
     assert!(told.is_none(), "reading events: {told:?} us");
 }

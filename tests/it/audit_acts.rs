@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sluice::clock::{Clock, DAY_MS, Timestamp};
 
 use crate::{
-    audit::{TroubledLog, Terminal, entries, get, until},
+    audit::{Terminal, TroubledLog, entries, get, until},
     harness::{
         EXAMPLE, Node, PATIENCE,
         people::{Somebody, call},
@@ -80,7 +80,8 @@ async fn refused_tokens_are_counted_by_whose_they_are_and_a_flood_leaves_few_ent
         assert!(begun.elapsed() < PATIENCE, "{sums:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let expired = node.admin(Method::POST, "/api/v1/principals/ada/tokens", &json!({"expiresInDays": 1})).await;
+    let expired =
+        node.admin(Method::POST, "/api/v1/principals/ada/tokens", &json!({"expiresInDays": 1})).await;
     clock.turn(DAY_MS);
     assert_eq!(try_as(expired.json()["token"].as_str().unwrap()).await, 401);
     let of_ada = until(&node, "action=login_failed&who=ada", 2).await;
@@ -88,7 +89,10 @@ async fn refused_tokens_are_counted_by_whose_they_are_and_a_flood_leaves_few_ent
     let text = get(&node, "entries?limit=1000").await.text();
     for token in [&ada.token, &forged, &off.token].into_iter().map(String::as_str).chain(strangers) {
         assert!(!text.contains(token), "{token} is in the log");
-        assert!(!text.contains(&token[token.len() / 2..]) || token.len() < 8, "half of {token} is in the log");
+        assert!(
+            !text.contains(&token[token.len() / 2..]) || token.len() < 8,
+            "half of {token} is in the log"
+        );
     }
 }
 
@@ -103,7 +107,8 @@ async fn what_a_role_forbids_is_refused_and_written_down_with_its_number() {
     for _ in 0..3 {
         let refused = mia.call(Method::PATCH, "/api/v1/principals/mia", &raise).await;
         assert_eq!(refused.code(), "role_forbids");
-        let own = mia.call(Method::PUT, "/api/v1/projects/shop/members/mia", &json!({"role": "approver"})).await;
+        let own =
+            mia.call(Method::PUT, "/api/v1/projects/shop/members/mia", &json!({"role": "approver"})).await;
         assert_eq!(own.code(), "role_forbids");
         assert_eq!(mia.get("/streams/clicks/events?follow=false").await.code(), "read_grant_missing");
     }
@@ -159,24 +164,31 @@ async fn a_grant_or_membership_that_goes_with_something_else_has_its_own_entry()
         let say = |entry: &Value| {
             let action = &entry["action"];
             let words = ["type", "stream", "principal", "because", "name", "change", "detail"];
-            let words: Vec<_> = words.iter().map(|name| word(action, name)).filter(|w| !w.is_empty()).collect();
+            let words: Vec<_> =
+                words.iter().map(|name| word(action, name)).filter(|w| !w.is_empty()).collect();
             words.join(" ")
         };
         entries.iter().map(say).collect()
     };
     let before = entries(&node, "").await.len();
     assert_eq!(node.admin(Method::DELETE, "/api/v1/streams/clicks", &Value::Null).await.status, 204);
-    assert_eq!(said(&entries(&node, &format!("from={before}")).await), [
-        "read_revoked clicks ada stream_deleted",
-        "read_revoked clicks bob stream_deleted",
-        "stream_deleted clicks",
-    ]);
+    assert_eq!(
+        said(&entries(&node, &format!("from={before}")).await),
+        [
+            "read_revoked clicks ada stream_deleted",
+            "read_revoked clicks bob stream_deleted",
+            "stream_deleted clicks",
+        ]
+    );
     assert_eq!(node.admin(Method::DELETE, "/api/v1/principals/ada", &Value::Null).await.status, 204);
-    assert_eq!(said(&entries(&node, &format!("from={}", before + 3)).await), [
-        "changed default no longer member ada",
-        "read_revoked views ada principal_deleted",
-        "changed ada deleted",
-    ]);
+    assert_eq!(
+        said(&entries(&node, &format!("from={}", before + 3)).await),
+        [
+            "changed default no longer member ada",
+            "read_revoked views ada principal_deleted",
+            "changed ada deleted",
+        ]
+    );
     let of_stream = entries(&node, "stream=views&action=read_revoked").await;
     assert_eq!((of_stream.len(), &of_stream[0]["project"]), (1, &json!("default")));
 }
@@ -213,7 +225,11 @@ async fn exposure_lists_the_principals_that_were_granted_a_stream_and_until_when
         let answer = get(&node, &format!("exposure?field={EXAMPLE}:{path}")).await.json();
         let rows = answer["exposures"].as_array().unwrap().iter();
         let one = rows.filter(|row| row["stream"] == derived.name).collect::<Vec<_>>();
-        assert_eq!((one.len(), answer["exposures"].as_array().unwrap().len()), (1, 1), "a source opens nothing");
+        assert_eq!(
+            (one.len(), answer["exposures"].as_array().unwrap().len()),
+            (1, 1),
+            "a source opens nothing"
+        );
         one[0]["grants"].as_array().unwrap().clone()
     };
     let shape = |grant: &Value| {
@@ -222,19 +238,26 @@ async fn exposure_lists_the_principals_that_were_granted_a_stream_and_until_when
         (id, at("since").unwrap(), at("until"), at("expires"), at("firstAttached"))
     };
     let id = |id: &str| id.to_owned();
-    assert_eq!(ask().await.iter().map(shape).collect::<Vec<_>>(), [
-        (id("ada"), 1_000, Some(3_000), None, Some(2_000)),
-        (id("bob"), 1_000, Some(10_000), Some(10_000), None),
-        (id("cleo"), 1_000, Some(4_000), None, None),
-        (id("dan"), 1_000, None, Some(900_000), None),
-    ]);
+    assert_eq!(
+        ask().await.iter().map(shape).collect::<Vec<_>>(),
+        [
+            (id("ada"), 1_000, Some(3_000), None, Some(2_000)),
+            (id("bob"), 1_000, Some(10_000), Some(10_000), None),
+            (id("cleo"), 1_000, Some(4_000), None, None),
+            (id("dan"), 1_000, None, Some(900_000), None),
+        ]
+    );
     assert_eq!(ask().await[0]["grantedBy"], json!({"kind": "principal", "id": "admin"}));
     let table = Terminal::of(&node).ok(&format!("audit exposure --field {EXAMPLE}:{path}"));
     let row = |who: &str| table.lines().filter(|line| line.contains(who)).count();
     assert_eq!((row("bob"), row(&derived.client_id)), (1, 1), "{table}");
     assert!(table.contains("principal") && table.contains("client"), "{table}");
-    assert_eq!(node.admin(Method::DELETE, &format!("/api/v1/streams/{}", derived.name), &Value::Null).await.status, 204);
-    let ended: Vec<_> = ask().await.iter().map(|grant| grant["until"].as_i64().unwrap() - MORNING.0).collect();
+    assert_eq!(
+        node.admin(Method::DELETE, &format!("/api/v1/streams/{}", derived.name), &Value::Null).await.status,
+        204
+    );
+    let ended: Vec<_> =
+        ask().await.iter().map(|grant| grant["until"].as_i64().unwrap() - MORNING.0).collect();
     assert_eq!(ended, [3_000, 10_000, 4_000, 14_000]);
 }
 
@@ -373,14 +396,22 @@ async fn the_checkpoint_file_follows_the_log_and_finds_the_newest_entries_cut() 
         node.create_stream(name).await;
     }
     let note = file_says(&witness, 8).await;
-    assert_eq!(note, get(&node, "checkpoint").await.json()["checkpoint"], "it is the checkpoint the node tells");
+    assert_eq!(
+        note,
+        get(&node, "checkpoint").await.json()["checkpoint"],
+        "it is the checkpoint the node tells"
+    );
     terminal.ok("audit export --out whole");
     let verify = |folder: &str| format!("audit verify {folder} --checkpoint {}", witness.display());
     assert!(terminal.ok(&verify("whole")).contains("8 entries are as they were signed"));
     // A log that was cut is a good log of its own: entries, hashes, key and a signed checkpoint. Only what was
     // kept elsewhere tells.
     terminal.ok("audit verify cut");
-    assert!(terminal.fails(&verify("cut")).contains("entries 2 to 7 are missing"), "{}", terminal.fails(&verify("cut")));
+    assert!(
+        terminal.fails(&verify("cut")).contains("entries 2 to 7 are missing"),
+        "{}",
+        terminal.fails(&verify("cut"))
+    );
 
     // The whole node is put back to where it was: the file stays, and the log says so.
     node.stop().await;

@@ -80,7 +80,8 @@ impl Operator {
             6 => (Method::DELETE, "/streams/extra", Value::Null),
             _ => (Method::GET, "/whoami", Value::Null),
         };
-        let request = self.http.request(method.clone(), format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let request =
+            self.http.request(method.clone(), format!("{}{path}", self.base)).bearer_auth(&self.token);
         let request = if body.is_null() { request } else { request.body(body.to_string()) };
         let answer = request.send().await?;
         let status = answer.status();
