@@ -1,73 +1,13 @@
-//! How the registry changes something: the entry first, then the change, and an entry more if that failed.
+//! The words in which orders are written down; `workshop` has the door that they go through.
 
 use bytes::Bytes;
 
-use super::{AuditError, registry::ControlError, workshop::RegistryWorkshop};
+use super::{AuditError, registry::ControlError};
 use crate::{
-    audit::Action,
-    domain::{ContractRef, ContractState, ProjectName, Who},
+    audit::{Action, GrantEnd},
+    domain::{ContractRef, ContractState, ReadGrant},
     storage::Change,
 };
-
-impl RegistryWorkshop {
-    /// Makes a change that was checked, once its entry is durable.
-    pub(super) async fn audited<T>(
-        &self,
-        by: &Who,
-        project: Option<&ProjectName>,
-        action: Action,
-        change: impl Future<Output = Result<T, ControlError>>,
-    ) -> Result<T, ControlError> {
-        let project = project.map(ToString::to_string);
-        let entry = self.auditor.record_in(project, by.clone(), action).await?;
-        let changed = change.await;
-        if changed.is_err() {
-            self.auditor.not_done(entry).await;
-        }
-        changed
-    }
-
-    /// Makes a change that has an entry of its own, once the entries of what goes with it are durable.
-    pub(super) async fn audited_with<T>(
-        &self,
-        by: &Who,
-        project: &ProjectName,
-        actions: Vec<Action>,
-        change: impl Future<Output = Result<T, ControlError>>,
-    ) -> Result<T, ControlError> {
-        let (mut entries, mut refused) = (Vec::new(), None);
-        for action in actions {
-            match self.auditor.record_in(Some(project.to_string()), by.clone(), action).await {
-                Ok(entry) => entries.push(entry),
-                Err(error) => {
-                    refused = Some(error);
-                    break;
-                }
-            }
-        }
-        let changed = match refused {
-            Some(error) => Err(error.into()),
-            None => change.await,
-        };
-        if changed.is_err() {
-            for entry in entries {
-                self.auditor.not_done(entry).await;
-            }
-        }
-        changed
-    }
-
-    /// Changes documents, once the entry is durable.
-    pub(super) async fn apply(
-        &self,
-        by: &Who,
-        project: Option<&ProjectName>,
-        action: Action,
-        changes: Vec<Change>,
-    ) -> Result<(), ControlError> {
-        self.audited(by, project, action, async { Ok(self.store.apply(changes).await.map(drop)?) }).await
-    }
-}
 
 /// A change of one document; without a body it goes.
 pub(super) fn change(kind: &str, name: &str, expected_version: u64, body: Option<Bytes>) -> Change {
@@ -84,6 +24,12 @@ pub(super) fn changed(kind: &str, name: &str, change: &str, detail: Option<Strin
 pub(super) fn stepped(contract: &ContractRef, from: ContractState, to: ContractState) -> Action {
     let [from, to] = [from, to].map(|state| state.as_str().to_owned());
     Action::ContractStepped { contract: contract.clone(), from, to }
+}
+
+/// What the audit log says about a read grant that ends.
+pub(super) fn read_revoked(grant: &ReadGrant, because: Option<GrantEnd>) -> Action {
+    let (stream, principal) = (grant.stream.clone(), grant.principal.to_string());
+    Action::ReadRevoked { stream, principal, because }
 }
 
 impl From<AuditError> for ControlError {

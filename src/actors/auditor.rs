@@ -18,6 +18,7 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, Spawn
 use super::{
     ask::{AskError, respond},
     auditor_handle::{AuditorHandle, AuditorShared},
+    checkpoint_file::CheckpointFile,
     recent::{Recent, Seen},
 };
 use crate::{
@@ -111,6 +112,7 @@ pub(super) struct AuditorState {
     recent: Recent,
     last_at: Timestamp,
     checkpoint_told: Timestamp,
+    checkpoint_file: Option<CheckpointFile>,
 }
 
 impl AuditorActor {
@@ -137,6 +139,7 @@ impl Actor for AuditorActor {
         shared.log.create(&shared.stream).await?;
         let mut state = AuditorState {
             checkpoint_told: shared.clock.steady(),
+            checkpoint_file: shared.checkpoint_file.clone().map(CheckpointFile::new),
             shared,
             waiting: Vec::new(),
             flush_ordered: false,
@@ -168,7 +171,7 @@ impl Actor for AuditorActor {
                 state.recent.detached(&reader, &stream, state.shared.clock.steady());
             }
             AuditorMsg::Flush => state.on_flush().await,
-            AuditorMsg::Tick => state.on_tick(&me),
+            AuditorMsg::Tick => state.on_tick(&me).await,
             AuditorMsg::Close { reply } => {
                 state.on_close().await;
                 respond(reply, ());
@@ -329,7 +332,7 @@ impl AuditorState {
         Ok(())
     }
 
-    fn on_tick(&mut self, me: &ActorRef<AuditorMsg>) {
+    async fn on_tick(&mut self, me: &ActorRef<AuditorMsg>) {
         let now = self.shared.clock.steady();
         let detached = self.recent.detachments(now, false);
         self.note(me, detached.into_iter().chain(self.shared.failures.due(now, false)));
@@ -339,8 +342,12 @@ impl AuditorState {
         if now.since(self.checkpoint_told) >= CHECKPOINT_EVERY_MS {
             self.checkpoint_told = now;
             // Where log lines are shipped to, the newest entries cannot be cut unnoticed.
-            let checkpoint = self.shared.checkpoint();
-            tracing::info!(checkpoint, "audit checkpoint");
+            if let Some((_, checkpoint)) = self.shared.signed() {
+                tracing::info!(checkpoint, "audit checkpoint");
+            }
+        }
+        if let Some(file) = &mut self.checkpoint_file {
+            file.keep(&self.shared).await;
         }
     }
 
@@ -356,6 +363,9 @@ impl AuditorState {
         let rest = rest.map(|(who, action)| Waiting { who, action, project: None, seen: None, reply: None });
         self.waiting.extend(rest);
         self.on_flush().await;
+        if let Some(file) = &mut self.checkpoint_file {
+            file.close(&self.shared).await;
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! How the rest of Sluice writes to the audit log and asks about it.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -13,16 +13,17 @@ use super::{
     Inventory, KnownStream,
     ask::ask,
     auditor::{AuditError, AuditorMsg, DEADLINE},
-    recent::Failures,
+    recent::{Claimant, Failures},
 };
 use crate::{
     audit::{
-        Access, Action, Checkpoint, Entry, Exposure, ExposureQuestion, Exposures, Filter, LogKey,
+        Access, Action, Checkpoint, CheckpointError, Entry, Exposure, ExposureQuestion, Exposures, Filter,
+        GrantedRead, LogKey, LoginMeans, Present,
         merkle::{Hash, OutOfRange, Tree},
     },
     clock::Clock,
     crypto::AuditKey,
-    domain::{ConsentRule, StreamName, Who},
+    domain::{ConsentRule, PrincipalId, StreamName, Who},
     storage::EventLog,
 };
 
@@ -40,6 +41,7 @@ pub(super) struct AuditorShared {
     key: Arc<AuditKey>,
     public: LogKey,
     actor: ArcSwapOption<ActorRef<AuditorMsg>>,
+    pub checkpoint_file: Option<PathBuf>,
 }
 
 /// Entries in their order, as their bytes are in the tree.
@@ -108,7 +110,12 @@ impl Drop for ReaderSeat {
 }
 
 impl AuditorHandle {
-    pub(super) fn new(log: Arc<dyn EventLog>, key: Arc<AuditKey>, clock: Clock) -> AuditorHandle {
+    pub(super) fn new(
+        log: Arc<dyn EventLog>,
+        key: Arc<AuditKey>,
+        clock: Clock,
+        checkpoint_file: Option<PathBuf>,
+    ) -> AuditorHandle {
         let public = LogKey::new(key.public());
         AuditorHandle(Arc::new(AuditorShared {
             log,
@@ -119,6 +126,7 @@ impl AuditorHandle {
             key,
             public,
             actor: ArcSwapOption::empty(),
+            checkpoint_file,
         }))
     }
 
@@ -160,7 +168,7 @@ impl AuditorHandle {
     /// [`AuditError::Unavailable`]: give none.
     pub async fn granted(&self, client: &str, stream: &KnownStream) -> Result<(), AuditError> {
         let (client, name) = (Arc::from(client), stream.definition.name.clone());
-        let purposes = purposes(stream);
+        let purposes = stream.purposes();
         self.ask(|reply| AuditorMsg::Granted { client, stream: name, purposes, reply }).await.map(drop)
     }
 
@@ -170,7 +178,7 @@ impl AuditorHandle {
     ///
     /// [`AuditError::Unavailable`]: do not let it.
     pub async fn attached(&self, reader: Who, stream: &KnownStream) -> Result<ReaderSeat, AuditError> {
-        let (name, purposes) = (stream.definition.name.clone(), purposes(stream));
+        let (name, purposes) = (stream.definition.name.clone(), stream.purposes());
         let (who, of) = (reader.clone(), name.clone());
         self.ask(|reply| AuditorMsg::Attached { reader: who, stream: of, purposes, reply }).await?;
         Ok(ReaderSeat { reader, stream: name, auditor: self.clone() })
@@ -179,7 +187,20 @@ impl AuditorHandle {
     /// Somebody showed a wrong secret. Never waits; `inventory` says whether there is such a client.
     pub fn login_failed(&self, client: &str, inventory: &Inventory) {
         let known = inventory.client(client, self.0.clock.now());
-        self.0.failures.count(known.map(|stream| (client.into(), stream.definition.name.clone())));
+        let known = known.map(|stream| (client.into(), stream.definition.name.clone()));
+        self.0.failures.count(Claimant::Client(known));
+    }
+
+    /// Somebody showed a token that opens nothing; `holder` is who it was made for, if anybody. Never waits.
+    pub fn token_refused(&self, with: LoginMeans, holder: Option<&PrincipalId>) {
+        self.0.failures.count(Claimant::Principal(with, holder.map(PrincipalId::shared)));
+    }
+
+    /// A principal was refused something that is not its to do. Never waits.
+    pub fn denied(&self, who: &Who, to: &'static str) {
+        if let Who::Principal { id } = who {
+            self.0.failures.count(Claimant::Denied(Arc::clone(id), to));
+        }
     }
 
     /// Number of entries.
@@ -282,11 +303,17 @@ impl AuditorHandle {
                 found.add(question, exposure);
             }
         }
-        let clients = |known: &Arc<KnownStream>| {
-            let ids = known.definition.credentials.iter().map(|stored| stored.client_id.clone());
-            (known.definition.name.clone(), ids.collect())
+        let present = |known: &Arc<KnownStream>| {
+            let name = known.definition.name.clone();
+            let clients = known.definition.credentials.iter().map(|stored| stored.client_id.clone());
+            let grants = inventory.read_grants(&name).map(|known| {
+                let grant = &known.grant;
+                GrantedRead::new(grant.principal.as_str(), grant.created, grant.expires, Who::Node)
+            });
+            let present = Present { clients: clients.collect(), grants: grants.collect() };
+            (name, present)
         };
-        found.settle(&inventory.streams().map(clients).collect(), self.0.clock.now());
+        found.settle(&inventory.streams().map(present).collect(), self.0.clock.now());
         Ok(found)
     }
 
@@ -355,8 +382,20 @@ impl AuditorShared {
         self.tree.read().size()
     }
 
-    pub(super) fn checkpoint(&self) -> String {
-        self.head(None).map_or_else(|_| String::new(), |(size, root)| self.sign(size, root))
+    /// The checkpoint of all entries, with its size.
+    pub(super) fn signed(&self) -> Option<(u64, String)> {
+        let (size, root) = self.head(None).ok()?;
+        Some((size, self.sign(size, root)))
+    }
+
+    /// Reads a checkpoint that this log's key signed.
+    pub(super) fn open(&self, note: &str) -> Result<Checkpoint, CheckpointError> {
+        Checkpoint::open(note, &self.public)
+    }
+
+    /// Whether the log's beginning is what the checkpoint says.
+    pub(super) fn bears_out(&self, kept: &Checkpoint) -> bool {
+        self.head(Some(kept.size)).is_ok_and(|(_, root)| root == kept.root)
     }
 
     fn head(&self, size: Option<u64>) -> Result<(u64, Hash), AuditError> {
@@ -380,10 +419,6 @@ fn encoded(hashes: Vec<Hash>) -> Vec<String> {
     hashes.iter().map(|hash| STANDARD.encode(hash)).collect()
 }
 
-fn purposes(stream: &KnownStream) -> Vec<i32> {
-    stream.definition.derived.as_ref().map(|derived| derived.rule.levels()).unwrap_or_default()
-}
-
 /// The exposure by a stream that is older than the audit log.
 fn unlogged(known: &KnownStream, question: &ExposureQuestion) -> Option<Exposure> {
     let (definition, derived) = (&known.definition, known.definition.derived.as_ref()?);
@@ -399,6 +434,7 @@ fn unlogged(known: &KnownStream, question: &ExposureQuestion) -> Option<Exposure
         until: None,
         created_by: Who::Node,
         accesses: definition.credentials.iter().map(access).collect(),
+        grants: Vec::new(),
     })
 }
 

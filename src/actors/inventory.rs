@@ -60,6 +60,14 @@ pub struct KnownStream {
     pub live: Arc<LiveStream>,
 }
 
+impl KnownStream {
+    /// The purposes whose fields it shows; none for a source.
+    #[must_use]
+    pub fn purposes(&self) -> Vec<i32> {
+        self.definition.derived.as_ref().map(|derived| derived.rule.levels()).unwrap_or_default()
+    }
+}
+
 /// Whose credentials a client id stands for, and until when.
 pub(super) struct KnownClient {
     pub(super) stream: Arc<KnownStream>,

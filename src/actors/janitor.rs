@@ -6,6 +6,8 @@
 //! - **Fails** by stopping; root restarts it and the next pass does what was left.
 //! - **Bounded**: one pass at a time, keys in pages of [`PAGE`].
 //!
+//! Each act leaves an entry in the audit log first (see `janitor_books`).
+//!
 //! A pass drops expired keys from memory, trims logs by their retention, destroys single keys (see
 //! `key_destruction`) and day secrets whose day is over, and closes epochs: surviving keys move under a new
 //! epoch key and the old one is destroyed, with every key of a session that never consented.
@@ -18,10 +20,12 @@ use std::{sync::Arc, time::Duration};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 
 use super::{
-    Inventory, SessionKeys,
+    AuditError, AuditorHandle, Inventory, SessionKeys,
     epoch_keys::{EpochKeyError, FIRST_PLACE},
+    janitor_books::Trims,
 };
 use crate::{
+    audit::{Action, DaySecret},
     clock::{Clock, DAY_MS, Timestamp},
     domain::Epoch,
     storage::{
@@ -47,6 +51,9 @@ pub(super) struct JanitorArgs {
     pub bell: Arc<tokio::sync::Notify>,
     /// Where deleted streams wait until their keys are destroyed.
     pub registry: Arc<dyn Registry>,
+    /// Where its acts are written down.
+    pub auditor: AuditorHandle,
+    pub trims: Trims,
 }
 
 #[derive(Debug)]
@@ -68,6 +75,8 @@ pub(super) enum JanitorError {
     Registry(#[from] RegistryError),
     #[error(transparent)]
     Epoch(#[from] EpochKeyError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     #[error("a key of day {0} does not open: its epoch stays as it is")]
     Unwrap(u32),
 }
@@ -135,12 +144,11 @@ impl JanitorArgs {
     async fn trim_logs(&self) {
         let now = self.clock.now();
         for known in self.inventory.load_full().streams() {
-            let definition = &known.definition;
-            let older_than = now.plus_ms(-i64::from(definition.retention_days) * DAY_MS);
-            if let Err(error) = self.log.trim(&definition.name, older_than).await {
-                tracing::error!(stream = %definition.name, %error, "log was not trimmed");
+            if let Err(error) = self.trim_log(known, now).await {
+                tracing::error!(stream = %known.definition.name, %error, "log was not trimmed");
             }
         }
+        self.forget_trims();
     }
 
     /// Closes every epoch whose keys have all ended, and destroys the day secrets of days that are over.
@@ -193,7 +201,12 @@ impl JanitorArgs {
     }
 
     async fn destroy(&self, epoch: Epoch, kind: EpochKind) -> Result<(), JanitorError> {
-        self.store.destroy_epoch(epoch, kind).await?;
+        let secret = match kind {
+            EpochKind::Sessions => DaySecret::Sessions,
+            EpochKind::NoConsent => DaySecret::NoConsent,
+        };
+        let destruction = async { Ok::<_, JanitorError>(self.store.destroy_epoch(epoch, kind).await?) };
+        self.announced(Action::EpochDestroyed { day: epoch.0, secret }, destruction).await?;
         self.keys.epochs().forget(epoch);
         tracing::info!(day = epoch.0, ?kind, "an epoch's keys were destroyed");
         Ok(())
@@ -238,14 +251,15 @@ impl JanitorArgs {
                     break;
                 }
             }
-            match self.store.finish_close(epoch, carried).await {
+            let finish = async { Ok::<_, JanitorError>(self.store.finish_close(epoch, carried).await?) };
+            match self.announced(Action::EpochClosed { day: epoch.0, carried }, finish).await {
                 Ok(left) => {
                     epochs.forget(epoch);
                     tracing::info!(day = epoch.0, keys = left, "an epoch was closed");
                     return Ok(());
                 }
-                Err(CloseError::Incomplete { .. }) => {}
-                Err(error) => return Err(error.into()),
+                Err(JanitorError::Close(CloseError::Incomplete { .. })) => {}
+                Err(error) => return Err(error),
             }
         }
         tracing::warn!(day = epoch.0, "an epoch's keys changed while it was closed: going on later");

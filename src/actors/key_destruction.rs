@@ -11,6 +11,7 @@ use super::{
     janitor::{JanitorArgs, JanitorError, PAGE},
 };
 use crate::{
+    audit::KeyEnd,
     domain::StreamName,
     storage::{EpochKind, KeyRecord},
 };
@@ -24,6 +25,7 @@ impl JanitorArgs {
             if due.is_empty() {
                 break;
             }
+            self.announce_keys(KeyEnd::PolicyEnded, &due).await?;
             self.destroy_keys(&due).await?;
             self.meters.keys_destroyed_by_policy.increment(due.len() as u64);
             destroyed += due.len();
@@ -51,6 +53,7 @@ impl JanitorArgs {
                 // A key is younger than its stream: whose stream is not there now has none.
                 let present = self.streams();
                 page.retain(|key| !present.contains(&key.stream));
+                self.announce_keys(KeyEnd::StreamDeleted, &page).await?;
                 self.destroy_keys(&page).await?;
                 self.meters.keys_destroyed_with_stream.increment(page.len() as u64);
                 destroyed += page.len();

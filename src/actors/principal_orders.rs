@@ -8,12 +8,14 @@ use std::sync::Arc;
 use super::{
     Inventory, KnownGrant, KnownPrincipal, RegistryHandle,
     ask::respond,
-    audited::{change as change_of, changed},
+    audited::{change as change_of, changed, read_revoked},
     inventory_store::{PRINCIPAL, PROJECT, READ_GRANT},
+    read_grants::{self, grant_name, project_of},
     registry::{ControlError, RegistryMsg, RegistryState, Reply},
     workshop::{RegistryWorkshop, document},
 };
 use crate::{
+    audit::GrantEnd,
     clock::{DAY_MS, Timestamp},
     crypto::{ClientSecret, secret_hash},
     domain::{
@@ -117,10 +119,10 @@ impl PrincipalOrder {
                 respond(reply, revoke_tokens(state, &by, &id, &which).await);
             }
             PrincipalOrder::GrantRead { by, grant, reply } => {
-                respond(reply, grant_read(state, &by, grant).await)
+                respond(reply, read_grants::grant(state, &by, grant).await)
             }
             PrincipalOrder::RevokeRead { by, stream, principal, reply } => {
-                respond(reply, revoke_read(state, &by, &stream, &principal).await);
+                respond(reply, read_grants::revoke(state, &by, &stream, &principal).await);
             }
         }
     }
@@ -261,7 +263,7 @@ async fn meet(
     if let Some(known) = state.args.inventory.load().principal(&id) {
         return Ok(Arc::clone(known));
     }
-    if state.args.workshop.store.get(PRINCIPAL, id.as_str()).await?.is_some() {
+    if state.args.workshop.holdings.get(PRINCIPAL, id.as_str()).await?.is_some() {
         return Err(PrincipalOrderError::Unknown.into());
     }
     let kind = PrincipalKind::User;
@@ -293,6 +295,7 @@ async fn change(
     after.validate()?;
     let mighty = after.role != before.principal.role || after.disabled != before.principal.disabled;
     if mighty && is(by, id) {
+        state.args.workshop.auditor.denied(by, "own_role");
         return Err(PrincipalOrderError::OwnRole.into());
     }
     demand_admin_left(&inventory, by, &before.principal, after.role == Role::Admin && after.is_active())?;
@@ -315,17 +318,22 @@ async fn delete(state: &RegistryState, by: &Who, id: &PrincipalId) -> Result<(),
     };
     let change = change_of;
     let mut changes = vec![change(PRINCIPAL, id.as_str(), before.version, Some(document(&tombstone)))];
+    let mut actions = Vec::new();
     for known in inventory.projects().filter(|known| known.project.members.contains_key(id)) {
         let mut project = known.project.clone();
         project.members.remove(id);
         let body = Some(document(&project));
         changes.push(change(PROJECT, project.name.as_str(), known.version, body));
+        let action = changed("project", project.name.as_str(), "no longer member", Some(id.to_string()));
+        actions.push((Some(project.name), action));
     }
     for known in inventory.grants.values().filter_map(|of_stream| of_stream.get(id)) {
         changes.push(change(READ_GRANT, &grant_name(&known.grant), known.version, None));
+        let action = read_revoked(&known.grant, Some(GrantEnd::PrincipalDeleted));
+        actions.push((project_of(&inventory, &known.grant.stream), action));
     }
-    let action = changed("principal", id.as_str(), "deleted", None);
-    state.args.workshop.apply(by, None, action, changes).await?;
+    actions.push((None, changed("principal", id.as_str(), "deleted", None)));
+    state.args.workshop.apply_all(by, actions, changes).await?;
     state.reload().await?;
     Ok(())
 }
@@ -397,50 +405,6 @@ async fn revoke_tokens(
     Ok(())
 }
 
-async fn grant_read(
-    state: &RegistryState,
-    by: &Who,
-    grant: ReadGrant,
-) -> Result<Arc<KnownGrant>, ControlError> {
-    let inventory = state.args.inventory.load_full();
-    let (stream, principal) = (grant.stream.clone(), grant.principal.clone());
-    if inventory.stream(&stream).is_none() {
-        return Err(ControlError::StreamUnknown);
-    }
-    if principal != PrincipalId::operator() {
-        known(&inventory, &principal)?;
-    }
-    let now = state.args.workshop.clock.now();
-    if !grant.is_good(now) {
-        return Err(PrincipalError::Past.into());
-    }
-    let version = inventory.read_grant(&stream, &principal).map_or(0, |known| known.version);
-    let grant = ReadGrant { created: now, ..grant };
-    let change = change_of(READ_GRANT, &grant_name(&grant), version, Some(document(&grant)));
-    let action = changed("read_grant", &grant_name(&grant), "granted", None);
-    let project = inventory.stream(&stream).map(|known| &known.definition.project);
-    state.args.workshop.apply(by, project, action, vec![change]).await?;
-    state.reload().await?;
-    let inventory = state.args.inventory.load();
-    inventory.read_grant(&stream, &principal).cloned().ok_or(PrincipalOrderError::GrantUnknown.into())
-}
-
-async fn revoke_read(
-    state: &RegistryState,
-    by: &Who,
-    stream: &StreamName,
-    principal: &PrincipalId,
-) -> Result<(), ControlError> {
-    let inventory = state.args.inventory.load_full();
-    let known = inventory.read_grant(stream, principal).ok_or(PrincipalOrderError::GrantUnknown)?;
-    let change = change_of(READ_GRANT, &grant_name(&known.grant), known.version, None);
-    let action = changed("read_grant", &grant_name(&known.grant), "revoked", None);
-    let project = inventory.stream(stream).map(|known| &known.definition.project);
-    state.args.workshop.apply(by, project, action, vec![change]).await?;
-    state.reload().await?;
-    Ok(())
-}
-
 /// The principal, if it is one that can be changed.
 pub(super) fn known(inventory: &Inventory, id: &PrincipalId) -> Result<Arc<KnownPrincipal>, ControlError> {
     if *id == PrincipalId::operator() {
@@ -470,7 +434,7 @@ fn demand_admin_left(
 }
 
 async fn demand_free(workshop: &RegistryWorkshop, id: &PrincipalId) -> Result<(), ControlError> {
-    match workshop.store.get(PRINCIPAL, id.as_str()).await? {
+    match workshop.holdings.get(PRINCIPAL, id.as_str()).await? {
         None => Ok(()),
         Some(_) => Err(PrincipalOrderError::Exists.into()),
     }
@@ -493,8 +457,4 @@ async fn put(
     let change = change_of(PRINCIPAL, id, version, Some(document(principal)));
     state.args.workshop.apply(by, None, changed("principal", id, said, detail), vec![change]).await?;
     Ok(state.reload().await?)
-}
-
-fn grant_name(grant: &ReadGrant) -> String {
-    format!("{}/{}", grant.stream, grant.principal)
 }

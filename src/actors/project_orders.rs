@@ -211,6 +211,7 @@ async fn set_member(
     let before = known(&inventory, name)?;
     principal_orders::known(&inventory, &member)?;
     if principal_orders::is(by, &member) && before.project.members.get(&member) != Some(&role) {
+        state.args.workshop.auditor.denied(by, "own_role");
         return Err(ProjectOrderError::OwnRole.into());
     }
     let mut after = before.project.clone();

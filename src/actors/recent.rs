@@ -4,9 +4,10 @@
 //! |---|---|---|
 //! | token grant | the first of a client in an hour | the others; the next entry says how many |
 //! | reader | its first connection, and a minute after its last one ended | connections between |
-//! | failed login | the first of a client, and one entry for each minute with more | the others |
+//! | what is not allowed | the first of a principal and permission, and one entry for each minute | the others |
+//! | failed login | the first of a client or principal, and one entry for each minute with more | the others |
 //!
-//! Bounded by the clients there are: failures of unknown ones are one client. What is only counted is lost
+//! Bounded by the clients and principals there are: failures of unknown ones are one. What is only counted is lost
 //! when the node is killed; that the client was granted, attached or failed is not.
 
 use std::{collections::HashMap, sync::Arc};
@@ -14,7 +15,7 @@ use std::{collections::HashMap, sync::Arc};
 use parking_lot::Mutex;
 
 use crate::{
-    audit::Action,
+    audit::{Action, LoginMeans},
     clock::Timestamp,
     domain::{StreamName, Who},
 };
@@ -100,41 +101,68 @@ impl Recent {
     }
 }
 
+/// Whose login failed, as far as it is known.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) enum Claimant {
+    /// A client of a stream, or a name that none has.
+    Client(Option<(Arc<str>, StreamName)>),
+    /// A principal, or a token that is nobody's.
+    Principal(LoginMeans, Option<Arc<str>>),
+    /// A principal that was let in and may not do this.
+    Denied(Arc<str>, &'static str),
+}
+
+impl Claimant {
+    fn tell(&self, count: u64) -> (Who, Action) {
+        let told = |client: Option<&Arc<str>>, stream, with, principal: Option<&Arc<str>>| {
+            let [client, principal] = [client, principal].map(|id| id.map(|id| id.to_string()));
+            Action::LoginFailed { client, stream, count, with, principal }
+        };
+        match self {
+            Claimant::Client(None) => (Who::Node, told(None, None, None, None)),
+            Claimant::Client(Some((id, stream))) => (
+                Who::Client { id: Arc::clone(id), stream: stream.clone() },
+                told(Some(id), Some(stream.clone()), None, None),
+            ),
+            Claimant::Principal(with, None) => (Who::Node, told(None, None, Some(*with), None)),
+            Claimant::Principal(with, Some(id)) => {
+                (Who::Principal { id: Arc::clone(id) }, told(None, None, Some(*with), Some(id)))
+            }
+            Claimant::Denied(id, to) => {
+                let to = (*to).to_owned();
+                (Who::Principal { id: Arc::clone(id) }, Action::AccessDenied { to, count })
+            }
+        }
+    }
+}
+
 /// Failed logins, counted without a mailbox: strangers can cause as many as they like.
 #[derive(Default)]
-pub(super) struct Failures(Mutex<HashMap<Option<Arc<str>>, Failing>>);
+pub(super) struct Failures(Mutex<HashMap<Claimant, Failing>>);
 
+#[derive(Default)]
 struct Failing {
-    stream: Option<StreamName>,
     count: u64,
     told: Option<Timestamp>,
 }
 
 impl Failures {
-    /// Counts a failure of a client, or of a name that no client has.
-    pub(super) fn count(&self, client: Option<(Arc<str>, StreamName)>) {
-        let (client, stream) = client.unzip();
-        let mut failures = self.0.lock();
-        failures.entry(client).or_insert(Failing { stream, count: 0, told: None }).count += 1;
+    /// Counts a failure.
+    pub(super) fn count(&self, claimant: Claimant) {
+        self.0.lock().entry(claimant).or_default().count += 1;
     }
 
     /// What is to be written now; with `all` whatever was counted.
     pub(super) fn due(&self, now: Timestamp, all: bool) -> Vec<(Who, Action)> {
         let mut due = Vec::new();
-        self.0.lock().retain(|client, failing| {
+        self.0.lock().retain(|claimant, failing| {
             if !all && failing.told.is_some_and(|told| now.since(told) < FAILURE_MS) {
                 return true;
             }
             if failing.count == 0 {
                 return false;
             }
-            let stream = failing.stream.clone();
-            let who = match (client, &stream) {
-                (Some(id), Some(stream)) => Who::Client { id: Arc::clone(id), stream: stream.clone() },
-                _ => Who::Node,
-            };
-            let client = client.as_deref().map(str::to_owned);
-            due.push((who, Action::LoginFailed { client, stream, count: failing.count }));
+            due.push(claimant.tell(failing.count));
             (failing.count, failing.told) = (0, Some(now));
             true
         });

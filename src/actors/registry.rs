@@ -18,7 +18,7 @@ use super::{
     Inventory, KnownContract, KnownStream,
     ask::{AskError, ask, respond},
     contract_orders::{self, ContractOrder},
-    inventory_store::{self, LoadError},
+    inventory_store::LoadError,
     order_error::OrderError,
     principal_orders::{PrincipalOrder, PrincipalOrderError},
     project_orders::{ProjectOrder, ProjectOrderError},
@@ -261,7 +261,7 @@ impl Actor for RegistryActor {
         me: ActorRef<RegistryMsg>,
         args: RegistryArgs,
     ) -> Result<RegistryState, ActorProcessingErr> {
-        follow_store(&me, args.workshop.store.watch());
+        follow_store(&me, args.workshop.holdings.watch());
         let state = RegistryState { args };
         state.reload().await?;
         Ok(state)
@@ -314,8 +314,7 @@ impl RegistryState {
         let inventory = self.args.inventory.load_full();
         let streams = stream_orders::to_delete(&inventory, name, recursive)?;
         for stream in &streams {
-            let project = inventory.stream(stream).map(|known| &known.definition.project);
-            stream_orders::delete(&self.args.workshop, by, project, stream).await?;
+            stream_orders::delete(&self.args.workshop, &inventory, by, stream).await?;
             tracing::info!(?by, %stream, "stream deleted");
         }
         self.reload().await?;
@@ -329,8 +328,12 @@ impl RegistryState {
         order: ContractOrder,
     ) -> Result<Option<Arc<KnownContract>>, ControlError> {
         let inventory = self.args.inventory.load_full();
-        let reference =
-            contract_orders::carry_out(&self.args.workshop, &inventory, by, rights, order).await?;
+        let carried_out =
+            contract_orders::carry_out(&self.args.workshop, &inventory, by, rights, order).await;
+        if matches!(carried_out, Err(ControlError::StepForbidden)) {
+            self.args.workshop.auditor.denied(by, "contract_step");
+        }
+        let reference = carried_out?;
         self.reload().await?;
         Ok(self.args.inventory.load().contract(reference.as_str()).cloned())
     }
@@ -338,7 +341,7 @@ impl RegistryState {
     /// Reads the store and publishes a new snapshot.
     pub(super) async fn reload(&self) -> Result<(), LoadError> {
         let before = self.args.inventory.load_full();
-        let inventory = inventory_store::load(&*self.args.workshop.store, &before).await?;
+        let inventory = self.args.workshop.holdings.load(&before).await?;
         let gone = before.streams().filter(|known| inventory.stream(&known.definition.name).is_none());
         gone.for_each(|known: &Arc<KnownStream>| self.args.workshop.meters.forget(&known.definition.name));
         self.args.inventory.store(Arc::new(inventory));

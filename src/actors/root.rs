@@ -22,10 +22,11 @@ use super::{
     bookkeeper::{BookkeeperArgs, UsageHandle},
     epoch_keys::EpochKeys,
     janitor::{JanitorActor, JanitorArgs},
+    janitor_books::Trims,
     open_keys::OpenKeys,
     session_key::KeyWorkshop,
     streams::{StreamsActor, StreamsArgs},
-    workshop::RegistryWorkshop,
+    workshop::{Holdings, RegistryWorkshop},
 };
 use crate::{
     clock::Clock,
@@ -80,7 +81,9 @@ impl Actors {
 /// [`SpawnErr`]: the registry cannot be read.
 pub async fn start(args: RootArgs) -> Result<Actors, SpawnErr> {
     let (log, key) = (Arc::clone(&args.storage.log), Arc::clone(&args.audit_key));
-    let auditor = AuditorHandle::new(log, key, args.clock.clone());
+    let checkpoint_file = args.config.audit.checkpoint_file.as_ref();
+    let checkpoint_file = checkpoint_file.map(|file| args.config.node.data_dir.join(file));
+    let auditor = AuditorHandle::new(log, key, args.clock.clone(), checkpoint_file);
     let registry = RegistryHandle::default();
     let epochs = Arc::new(EpochKeys::new(Arc::clone(&args.storage.keys), Arc::clone(&args.master)));
     let keys = SessionKeys::new(Arc::new(KeyWorkshop {
@@ -233,8 +236,10 @@ impl RootState {
 impl Plan {
     fn registry_workshop(&self) -> RegistryWorkshop {
         RegistryWorkshop {
-            store: Arc::clone(&self.args.storage.registry),
-            log: Arc::clone(&self.args.storage.log),
+            holdings: Holdings::new(
+                Arc::clone(&self.args.storage.registry),
+                Arc::clone(&self.args.storage.log),
+            ),
             auditor: self.auditor.clone(),
             master: Arc::clone(&self.args.master),
             meters: Arc::clone(&self.args.meters),
@@ -269,6 +274,8 @@ impl Plan {
             pass_every: self.args.janitor_every,
             bell: Arc::clone(&self.args.janitor_bell),
             registry: Arc::clone(&self.args.storage.registry),
+            auditor: self.auditor.clone(),
+            trims: Trims::default(),
         }
     }
 }

@@ -74,9 +74,9 @@ impl RegistryHandle {
                 purposes: purposes(&definition),
                 client: credential.client_id.clone(),
             };
-            let revoked = revocations(known, &definition);
-            let issued = put(&workshop, &by, known, &definition, action);
-            workshop.audited_with(&by, &definition.project, revoked, issued).await?;
+            let mut actions = revocations(known, &definition);
+            actions.push(action);
+            put(&workshop, &by, known, &definition, actions).await?;
             Ok(IssuedCredential { credential, client_secret })
         })
         .await
@@ -102,7 +102,7 @@ impl RegistryHandle {
                 Timestamp(0),
             )?;
             let action = Action::CredentialRevoked { stream: name, client: client_id };
-            put(&workshop, &by, known, &definition, action).await?;
+            put(&workshop, &by, known, &definition, vec![action]).await?;
             Ok(())
         })
         .await
@@ -130,7 +130,7 @@ impl RegistryHandle {
             apply(&mut definition, patch, &inventory)?;
             let change = difference(&known.definition, &definition);
             let action = Action::StreamChanged { stream: name, change };
-            put(&workshop, &by, known, &definition, action).await?;
+            put(&workshop, &by, known, &definition, vec![action]).await?;
             Ok(())
         })
         .await?;
@@ -222,12 +222,13 @@ async fn put(
     by: &Who,
     known: &KnownStream,
     definition: &StreamDefinition,
-    action: Action,
+    actions: Vec<Action>,
 ) -> Result<(), ControlError> {
     definition.validate().map_err(StreamOrderError::from)?;
     let body = Some(document(definition));
     let change = change(inventory_store::STREAM, definition.name.as_str(), known.version, body);
-    workshop.apply(by, Some(&definition.project), action, vec![change]).await
+    let announced = actions.into_iter().map(|action| (Some(definition.project.clone()), action)).collect();
+    workshop.apply_all(by, announced, vec![change]).await
 }
 
 /// What the audit log says about the credentials that `after` has no longer.

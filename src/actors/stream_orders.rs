@@ -7,16 +7,17 @@ use zeroize::Zeroizing;
 
 use super::{
     Inventory, PlanError,
+    audited::read_revoked,
     bookkeeper::USAGE_LOG,
     inventory_store,
     policies::usable,
     project_orders,
     registry::ControlError,
     stream_life::new_credential,
-    workshop::{RegistryWorkshop, document},
+    workshop::{RegistryWorkshop, Tools, document},
 };
 use crate::{
-    audit::Action,
+    audit::{Action, GrantEnd},
     crypto::{ClientSecret, Masker, MasterKey},
     domain::{
         ConsentRule, ProjectName, StreamLimits, StreamName, Who,
@@ -148,17 +149,17 @@ pub(super) async fn create(
     };
     definition.validate().map_err(StreamOrderError::from)?;
     // A log that a crash left behind a deleted stream must not come back under its name.
-    if workshop.store.get(inventory_store::STREAM, name.as_str()).await?.is_some() {
+    if workshop.holdings.get(inventory_store::STREAM, name.as_str()).await?.is_some() {
         return Err(StreamOrderError::Exists.into());
     }
-    let make = async {
-        workshop.log.delete(&name).await?;
-        workshop.log.create(&name).await?;
+    let make = async |tools: Tools| {
+        tools.log().delete(&name).await?;
+        tools.log().create(&name).await?;
         let body = document(&definition);
-        Ok(workshop.store.put(inventory_store::STREAM, name.as_str(), 0, body).await?)
+        Ok(tools.store().put(inventory_store::STREAM, name.as_str(), 0, body).await?)
     };
-    let action = created(&definition, &client_id);
-    workshop.audited(by, Some(&definition.project), action, make).await?;
+    let announced = vec![(Some(definition.project.clone()), created(&definition, &client_id))];
+    workshop.announced(by, announced, make).await?;
     Ok(CreatedStream { definition, client_id, client_secret })
 }
 
@@ -184,23 +185,29 @@ pub(super) fn to_delete(
 
 pub(super) async fn delete(
     workshop: &RegistryWorkshop,
+    inventory: &Inventory,
     by: &Who,
-    project: Option<&ProjectName>,
     name: &StreamName,
 ) -> Result<(), ControlError> {
-    let action = Action::StreamDeleted { stream: name.clone() };
-    workshop.audited(by, project, action, remove(workshop, name)).await
+    let project = inventory.stream(name).map(|known| known.definition.project.clone());
+    let mut grants: Vec<_> = inventory.read_grants(name).map(|known| &known.grant).collect();
+    grants.sort_by(|a, b| a.principal.cmp(&b.principal));
+    let ended = grants.into_iter().map(|grant| read_revoked(grant, Some(GrantEnd::StreamDeleted)));
+    let deleted = Action::StreamDeleted { stream: name.clone() };
+    let actions = ended.chain([deleted]).map(|action| (project.clone(), action)).collect();
+    workshop.announced(by, actions, async |tools| remove(&tools, name).await).await
 }
 
-async fn remove(workshop: &RegistryWorkshop, name: &StreamName) -> Result<(), ControlError> {
+async fn remove(tools: &Tools, name: &StreamName) -> Result<(), ControlError> {
     // Grants first: a later stream of this name must not have them.
+    let store = tools.store();
     let prefix = format!("{name}/");
-    for grant in workshop.store.list(inventory_store::READ_GRANT).await? {
+    for grant in store.list(inventory_store::READ_GRANT).await? {
         if grant.name.starts_with(&prefix) {
-            workshop.store.delete(inventory_store::READ_GRANT, &grant.name, grant.version).await?;
+            store.delete(inventory_store::READ_GRANT, &grant.name, grant.version).await?;
         }
     }
-    if let Some(stored) = workshop.store.get(inventory_store::STREAM, name.as_str()).await? {
+    if let Some(stored) = store.get(inventory_store::STREAM, name.as_str()).await? {
         let change = |kind: &str, expected_version, body| Change {
             kind: kind.to_owned(),
             name: name.as_str().to_owned(),
@@ -208,15 +215,15 @@ async fn remove(workshop: &RegistryWorkshop, name: &StreamName) -> Result<(), Co
             body,
         };
         // The janitor destroys its keys, also when the node is killed now.
-        let grave = workshop.store.get(inventory_store::GRAVE, name.as_str()).await?;
+        let grave = store.get(inventory_store::GRAVE, name.as_str()).await?;
         let grave = grave.map_or(0, |document| document.version);
         let changes = vec![
             change(inventory_store::STREAM, stored.version, None),
             change(inventory_store::GRAVE, grave, Some(bytes::Bytes::new())),
         ];
-        workshop.store.apply(changes).await?;
+        store.apply(changes).await?;
     }
-    Ok(workshop.log.delete(name).await?)
+    Ok(tools.log().delete(name).await?)
 }
 
 /// What the audit log says about a new stream.
@@ -262,7 +269,7 @@ async fn derivation(
         }
     };
     // A derived stream begins at the present: it shows what comes after it was made.
-    let begins_at = workshop.log.bounds(&new.source).await?.end;
+    let begins_at = workshop.holdings.end_of(&new.source).await?;
     Ok(Derivation {
         source: new.source,
         rule: new.rule,

@@ -85,11 +85,61 @@ pub enum Action {
         /// Grants to this client since the entry before that have none of their own.
         repeated: u64,
     },
-    /// Wrong secrets within a minute. `client` only if there is one of that name.
+    /// Wrong secrets or tokens within a minute. `client` and `principal` only if there is one of that name.
     LoginFailed {
         client: Option<String>,
         stream: Option<StreamName>,
         count: u64,
+        /// What was shown; none: the secret of a stream's client.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        with: Option<LoginMeans>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        principal: Option<String>,
+    },
+    /// Within a minute a principal was refused what its roles do not allow.
+    AccessDenied {
+        /// The permission it lacks; or `own_role`, `contract_step`, `read_events`.
+        to: String,
+        count: u64,
+    },
+    /// A principal may read a stream; said again, its expiry is another one.
+    ReadGranted {
+        stream: StreamName,
+        purposes: Vec<i32>,
+        principal: String,
+        /// None: until it is revoked.
+        expires: Option<Timestamp>,
+    },
+    ReadRevoked {
+        stream: StreamName,
+        principal: String,
+        /// What went, and took the grant along; none: the grant itself was revoked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<GrantEnd>,
+    },
+    /// Retention is carried out: older events go from now on.
+    EventsTrimmed {
+        stream: StreamName,
+        retention_days: u32,
+        /// Events that went under the entry before that has none of its own.
+        trimmed: u64,
+    },
+    /// Single keys are destroyed by the clock.
+    KeysDestroyed {
+        because: KeyEnd,
+        /// How many of which stream.
+        keys: BTreeMap<StreamName, u64>,
+    },
+    /// A day's keys are moved under a new epoch key; those of sessions that never consented, and those whose
+    /// term ended, are destroyed with the old one.
+    EpochClosed {
+        day: u32,
+        carried: u64,
+    },
+    /// Everything of a day is destroyed: its epoch key, or the secret of its events without consent.
+    EpochDestroyed {
+        day: u32,
+        secret: DaySecret,
     },
     ReaderAttached {
         stream: StreamName,
@@ -129,6 +179,38 @@ pub enum Action {
     },
 }
 
+/// What somebody showed who was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoginMeans {
+    ApiToken,
+    IssuerToken,
+}
+
+/// What a read grant went with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantEnd {
+    StreamDeleted,
+    PrincipalDeleted,
+}
+
+/// Why single keys ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyEnd {
+    PolicyEnded,
+    StreamDeleted,
+}
+
+/// Which secret of a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DaySecret {
+    Sessions,
+    NoConsent,
+}
+
 impl Entry {
     /// The leaf: compact JSON with the fields in the order of their declaration.
     ///
@@ -157,6 +239,13 @@ impl Action {
             Action::Changed { .. } => "changed",
             Action::TokenGranted { .. } => "token_granted",
             Action::LoginFailed { .. } => "login_failed",
+            Action::AccessDenied { .. } => "access_denied",
+            Action::ReadGranted { .. } => "read_granted",
+            Action::ReadRevoked { .. } => "read_revoked",
+            Action::EventsTrimmed { .. } => "events_trimmed",
+            Action::KeysDestroyed { .. } => "keys_destroyed",
+            Action::EpochClosed { .. } => "epoch_closed",
+            Action::EpochDestroyed { .. } => "epoch_destroyed",
             Action::ReaderAttached { .. } => "reader_attached",
             Action::ReaderDetached { .. } => "reader_detached",
             Action::KeyExported { .. } => "key_exported",
@@ -181,11 +270,23 @@ impl Action {
             | Action::ReaderAttached { stream, .. }
             | Action::ReaderDetached { stream, .. }
             | Action::KeyExported { stream, .. }
+            | Action::ReadGranted { stream, .. }
+            | Action::ReadRevoked { stream, .. }
+            | Action::EventsTrimmed { stream, .. }
             | Action::TrafficChecked { stream, .. } => Some(stream.as_str().into()),
             Action::LoginFailed { stream, .. } => stream.as_ref().map(|stream| stream.as_str().into()),
             Action::Changed { kind, name, .. } if kind == "stream" => Some(name.as_str().into()),
             _ => None,
         }
+    }
+
+    /// Whether it is about this stream, or about one that derives from it.
+    #[must_use]
+    pub fn concerns(&self, stream: &str) -> bool {
+        let among = |keys: &BTreeMap<StreamName, u64>| keys.keys().any(|name| name.as_str() == stream);
+        self.stream().as_deref() == Some(stream)
+            || self.source().is_some_and(|source| source.as_str() == stream)
+            || matches!(self, Action::KeysDestroyed { keys, .. } if among(keys))
     }
 
     /// The stream it derives from.
@@ -205,6 +306,7 @@ impl Action {
             | Action::CredentialIssued { purposes, .. }
             | Action::TokenGranted { purposes, .. }
             | Action::ReaderAttached { purposes, .. }
+            | Action::ReadGranted { purposes, .. }
             | Action::KeyExported { purposes, .. } => purposes,
             _ => &[],
         }

@@ -19,8 +19,8 @@ mod verify;
 
 pub use self::{
     checkpoint::{Checkpoint, CheckpointError, LogKey},
-    entry::{Action, Entry},
-    exposure::{Access, Exposure, ExposureQuestion, Exposures},
+    entry::{Action, DaySecret, Entry, GrantEnd, KeyEnd, LoginMeans},
+    exposure::{Access, Exposure, ExposureQuestion, Exposures, GrantedRead, Present},
     query::Filter,
     verify::{Finding, Verified, verify_consistency, verify_inclusion, verify_log},
 };

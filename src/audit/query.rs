@@ -29,10 +29,7 @@ impl Filter {
         let action = &entry.action;
         self.who.as_deref().is_none_or(|who| who == id(&entry.who))
             && self.action.as_deref().is_none_or(|name| name == action.name())
-            && self.stream.as_deref().is_none_or(|stream| {
-                action.stream().as_deref() == Some(stream)
-                    || action.source().is_some_and(|source| source.as_str() == stream)
-            })
+            && self.stream.as_deref().is_none_or(|stream| action.concerns(stream))
             && self.purpose.is_none_or(|purpose| action.purposes().contains(&purpose))
             && self.since.is_none_or(|since| entry.at >= since)
             && self.until.is_none_or(|until| entry.at < until)

@@ -386,21 +386,36 @@ fn exposure_table(answer: &Value) -> Table {
     for exposure in items_at(answer, "/exposures") {
         let levels: Vec<_> = items_at(exposure, "/purposes").iter().map(ToString::to_string).collect();
         let form = if exposure["masked"] == true { "masked" } else { "clear" };
-        for access in items_at(exposure, "/accesses") {
+        let clients = items_at(exposure, "/accesses").iter().map(|access| (access, "/client"));
+        let readers = clients.chain(items_at(exposure, "/grants").iter().map(|grant| (grant, "/principal")));
+        for (access, who) in readers {
             rows.push(vec![
                 text_at(exposure, "/stream"),
                 levels.join(","),
                 form.to_owned(),
-                text_at(access, "/client"),
+                who.trim_start_matches('/').to_owned(),
+                text_at(access, who),
                 time(&access["since"]),
                 time(&access["until"]),
+                time(&access["expires"]),
                 time(&access["firstAttached"]),
                 time(&access["lastAttached"]),
             ]);
         }
     }
     Table {
-        headers: &["Stream", "Purposes", "Form", "Client", "Since", "Until", "First Reading", "Last Reading"],
+        headers: &[
+            "Stream",
+            "Purposes",
+            "Form",
+            "Kind",
+            "Reader",
+            "Since",
+            "Until",
+            "Expires",
+            "First Reading",
+            "Last Reading",
+        ],
         rows,
     }
 }

@@ -35,6 +35,9 @@ pub struct Arguments {
     /// End at the present end of the stream instead of waiting for new events
     #[arg(long)]
     no_follow: bool,
+    /// Read with your API token, by a grant, instead of the stream's credentials
+    #[arg(long)]
+    granted: bool,
     #[command(flatten)]
     credentials: CredentialArguments,
 }
@@ -56,8 +59,12 @@ pub async fn run(settings: &Settings, arguments: Arguments) -> Result<()> {
     if count == 0 {
         return Ok(());
     }
-    let found = arguments.credentials.find(settings, &arguments.stream)?;
-    let client = StreamClient::connect(Client::anonymous(&settings.server)?, found).await?;
+    let anonymous = Client::anonymous(&settings.server)?;
+    let client = if arguments.granted {
+        StreamClient::by_grant(anonymous, settings.token()?)
+    } else {
+        StreamClient::connect(anonymous, arguments.credentials.find(settings, &arguments.stream)?).await?
+    };
     let listener = Listener {
         client,
         stream: arguments.stream,

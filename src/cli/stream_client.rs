@@ -1,4 +1,5 @@
-//! A stream's events over HTTP, with the stream's own credentials: send, and read its log.
+//! A stream's events over HTTP, with the stream's own credentials: send, and read its log. Or read it by a grant,
+//! with the API token of a principal.
 
 use std::{
     sync::Arc,
@@ -15,6 +16,7 @@ use uuid::Uuid;
 use super::{
     client::{Client, ClientError, Problem, classify, is_unauthorized},
     credentials::Found,
+    settings::Token,
 };
 use crate::domain::StreamName;
 
@@ -29,8 +31,24 @@ const TOKEN_PATH: [&str; 6] = ["auth", "realms", "streams", "protocol", "openid-
 #[derive(Clone)]
 pub struct StreamClient {
     client: Client,
-    found: Arc<Found>,
+    means: Arc<Means>,
     token: Arc<Mutex<Option<AccessToken>>>,
+}
+
+/// What is shown to the node.
+enum Means {
+    Credentials(Found),
+    /// Of a principal that was granted the stream's events.
+    ApiToken(Token),
+}
+
+impl Means {
+    fn origin(&self) -> &str {
+        match self {
+            Means::Credentials(found) => &found.origin,
+            Means::ApiToken(token) => &token.origin,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -76,9 +94,16 @@ impl StreamClient {
     ///
     /// Every [`ClientError`]; `Unauthorized` when the credentials are not known to this node.
     pub async fn connect(client: Client, found: Found) -> Result<StreamClient, ClientError> {
-        let stream = StreamClient { client, found: Arc::new(found), token: Arc::default() };
+        let means = Arc::new(Means::Credentials(found));
+        let stream = StreamClient { client, means, token: Arc::default() };
         stream.access_token().await?;
         Ok(stream)
+    }
+
+    /// A client that reads by a grant; whether there is one shows when it reads.
+    #[must_use]
+    pub fn by_grant(client: Client, token: Token) -> StreamClient {
+        StreamClient { client, means: Arc::new(Means::ApiToken(token)), token: Arc::default() }
     }
 
     /// Sends one event as plain JSON. It is durable when this returns.
@@ -188,7 +213,10 @@ impl StreamClient {
         if let Some(token) = held {
             return Ok(token.text);
         }
-        let credentials = &self.found.credentials;
+        let credentials = match &*self.means {
+            Means::Credentials(found) => &found.credentials,
+            Means::ApiToken(token) => return Ok(token.text.as_str().into()),
+        };
         // A URL's query has the encoding of a form body.
         let mut form = self.client.server.at(&TOKEN_PATH);
         form.query_pairs_mut()
@@ -218,13 +246,13 @@ impl StreamClient {
     fn name_origin(&self, error: ClientError) -> ClientError {
         match error {
             ClientError::Unauthorized { problem, .. } => {
-                ClientError::Unauthorized { problem, origin: self.found.origin.clone() }
+                ClientError::Unauthorized { problem, origin: self.means.origin().to_owned() }
             }
             // Some token servers answer bad credentials with 400.
             ClientError::Refused(problem @ Problem { status: 400, .. })
                 if problem.code == "unauthorized_client" =>
             {
-                classify(Problem { status: 401, ..problem }, Duration::ZERO, &self.found.origin)
+                classify(Problem { status: 401, ..problem }, Duration::ZERO, self.means.origin())
             }
             other => other,
         }

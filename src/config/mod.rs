@@ -4,6 +4,7 @@
 //! (`SLUICE__<SECTION>__<KEY>`), command line. `cluster.toml` in the repository documents every key;
 //! `tests/tidy.rs` compares it with these structures.
 
+mod audit;
 mod consent;
 mod http;
 mod keys;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    audit::Audit,
     consent::Consent,
     http::Http,
     keys::{Keys, MasterSource, MasterSourceError},
@@ -45,6 +47,7 @@ pub struct Config {
     pub streams: Streams,
     pub keys: Keys,
     pub consent: Consent,
+    pub audit: Audit,
     pub log: Log,
 }
 

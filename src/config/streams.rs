@@ -15,11 +15,21 @@ pub struct Streams {
     pub usage_every_s: u64,
     /// Days usage is kept.
     pub usage_days: u32,
+    /// Events that `check contract --against` looks at, the newest, and seconds that it takes, at most.
+    pub check_events_max: u64,
+    pub check_s: u64,
 }
 
 impl Default for Streams {
     fn default() -> Streams {
-        Streams { retention_days: 7, batch_bytes: 512 << 10, usage_every_s: 60, usage_days: 400 }
+        Streams {
+            retention_days: 7,
+            batch_bytes: 512 << 10,
+            usage_every_s: 60,
+            usage_days: 400,
+            check_events_max: 100_000,
+            check_s: 15,
+        }
     }
 }
 
@@ -32,6 +42,9 @@ impl Streams {
             "takes 1024 to 67108864",
         )?;
         demand((1..=3600).contains(&self.usage_every_s), "streams.usage_every_s", "takes 1 to 3600 seconds")?;
-        demand((1..=3650).contains(&self.usage_days), "streams.usage_days", "takes 1 to 3650 days")
+        demand((1..=3650).contains(&self.usage_days), "streams.usage_days", "takes 1 to 3650 days")?;
+        let events = 1..=100_000_000;
+        demand(events.contains(&self.check_events_max), "streams.check_events_max", "takes 1 to 100000000")?;
+        demand((1..=600).contains(&self.check_s), "streams.check_s", "takes 1 to 600 seconds")
     }
 }

@@ -36,6 +36,12 @@ pub fn schemas() -> Vec<Schema> {
     SCHEMAS.into_iter().map(read).collect()
 }
 
+/// Whether a schema of this name is built in. Costs the same whatever is asked for.
+#[must_use]
+pub fn has_schema(reference: &ContractRef) -> bool {
+    SCHEMAS.iter().filter(|(name, _)| *name == reference.as_str()).count() > 0
+}
+
 /// The built-in contracts. The schemas they name are among [`schemas`].
 #[must_use]
 pub fn contracts() -> Vec<Contract> {

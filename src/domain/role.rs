@@ -116,6 +116,29 @@ impl Permission {
     ];
 }
 
+impl Permission {
+    /// The name it has in the audit log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Permission::ManagePrincipals => "manage_principals",
+            Permission::CreateProject => "create_project",
+            Permission::DeleteProject => "delete_project",
+            Permission::ManageMembers => "manage_members",
+            Permission::ViewInstallation => "view_installation",
+            Permission::ViewResources => "view_resources",
+            Permission::CreateResources => "create_resources",
+            Permission::DeleteResources => "delete_resources",
+            Permission::CreateContracts => "create_contracts",
+            Permission::ViewContracts => "view_contracts",
+            Permission::ReviewContracts => "review_contracts",
+            Permission::ManagePolicies => "manage_policies",
+            Permission::GrantReads => "grant_reads",
+            Permission::ViewAudit => "view_audit",
+        }
+    }
+}
+
 impl FromStr for Role {
     type Err = RoleError;
 

@@ -16,7 +16,7 @@ use dashmap::DashMap;
 
 use super::{Issuer, identity::Front};
 use crate::{
-    actors::{Inventory, KnownStream, RegistryHandle},
+    actors::{AuditorHandle, Inventory, KnownStream, RegistryHandle},
     clock::{Clock, Timestamp},
     config::Tokens,
     crypto::{Claims, Expected, SigningKey, TokenError, TokenKind, verify_secret},
@@ -35,6 +35,8 @@ pub(super) struct Inner {
     pub(super) clock: Clock,
     /// None: only API tokens open the control plane.
     pub(super) front: Option<Front>,
+    /// Counts the tokens that were refused.
+    pub(super) auditor: AuditorHandle,
     /// By the id of an API token. Holds at most as many as there ever were.
     pub(super) last_used: DashMap<Box<str>, Timestamp>,
     failures: DashMap<u64, (i64, u32)>,
@@ -131,6 +133,7 @@ impl Access {
         admin_hash: [u8; 32],
         tokens: Tokens,
         front: Option<(Issuer, RegistryHandle)>,
+        auditor: AuditorHandle,
         clock: Clock,
     ) -> Access {
         Access(Arc::new(Inner {
@@ -140,6 +143,7 @@ impl Access {
             tokens,
             clock,
             front: front.map(|(issuer, registry)| Front { issuer, registry }),
+            auditor,
             last_used: DashMap::new(),
             failures: DashMap::new(),
             hasher: RandomState::new(),

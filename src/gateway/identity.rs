@@ -18,7 +18,8 @@ use super::{
     oidc::{Issuer, Person},
 };
 use crate::{
-    actors::{Inventory, KnownPrincipal, KnownStream, RegistryHandle},
+    actors::{AuditorHandle, Inventory, KnownPrincipal, KnownStream, RegistryHandle},
+    audit::LoginMeans,
     clock::Timestamp,
     crypto::verify_secret,
     domain::{ApiToken, Permission, PrincipalId, PrincipalKind, Project, ProjectName, Role, StreamName, Who},
@@ -39,6 +40,8 @@ pub struct Identity {
     roles: Vec<Role>,
     proof: Proof,
     inventory: Arc<Inventory>,
+    /// Counts what it was refused.
+    auditor: AuditorHandle,
 }
 
 /// What it came in with.
@@ -154,7 +157,14 @@ impl Identity {
     ///
     /// [`AccessError::Forbidden`].
     pub fn demand(&self, permission: Permission) -> Result<Who, AccessError> {
-        if self.may(permission) { Ok(self.who()) } else { Err(AccessError::Forbidden) }
+        if self.may(permission) { Ok(self.who()) } else { Err(self.refused(permission.as_str())) }
+    }
+
+    /// Counts something it was refused for the audit log.
+    #[must_use]
+    pub fn refused(&self, to: &'static str) -> AccessError {
+        self.auditor.denied(&self.who(), to);
+        AccessError::Forbidden
     }
 
     /// Refuses what it may not do in a project.
@@ -166,7 +176,7 @@ impl Identity {
         if !self.sees(project) {
             return Err(AccessError::Unseen);
         }
-        if self.may_in(permission, project) { Ok(self.who()) } else { Err(AccessError::Forbidden) }
+        if self.may_in(permission, project) { Ok(self.who()) } else { Err(self.refused(permission.as_str())) }
     }
 }
 
@@ -183,12 +193,22 @@ impl Access {
         }
         match &self.0.front {
             Some(front) if token.split('.').count() == 3 => {
-                let person = front.issuer.verify(token, self.0.clock.now()).await?;
+                let person = front.issuer.verify(token, self.0.clock.now()).await;
+                let person = person.map_err(|error| self.refuse(LoginMeans::IssuerToken, None, error))?;
                 self.person(front, person).await
             }
             _ if verify_secret(token, &self.0.admin_hash) => Ok(self.operator()),
-            _ => Err(AccessError::ApiTokenInvalid),
+            _ => Err(self.refuse(LoginMeans::ApiToken, None, AccessError::ApiTokenInvalid)),
         }
+    }
+
+    /// Counts a failed login, if `error` is one, and gives `error` back. The audit log says how many there
+    /// were of whom, never with which token.
+    fn refuse(&self, with: LoginMeans, holder: Option<&PrincipalId>, error: AccessError) -> AccessError {
+        if matches!(error, AccessError::ApiTokenInvalid | AccessError::TokenExpired) {
+            self.0.auditor.token_refused(with, holder);
+        }
+        error
     }
 
     /// Who reads the stream called `name` with this `Authorization` header: a client of the stream, or a
@@ -217,6 +237,7 @@ impl Access {
             return Ok(Reader::Principal { identity: Box::new(identity), stream });
         }
         if identity.sees(&stream.definition.project) {
+            identity.auditor.denied(&identity.who(), "read_events");
             Err(AccessError::NoReadGrant)
         } else {
             Err(AccessError::Unseen)
@@ -265,6 +286,7 @@ impl Access {
             roles: vec![Role::Admin],
             proof: Proof::Operator,
             inventory: self.0.inventory.load_full(),
+            auditor: self.0.auditor.clone(),
         }
     }
 
@@ -276,15 +298,17 @@ impl Access {
         let hash = stored.and_then(|stored| STANDARD.decode(&stored.hash).ok()?.try_into().ok());
         // An unknown token takes as long as a wrong one.
         let right = verify_secret(token, &hash.unwrap_or([0; 32])) && hash.is_some();
+        let named = stored.and(holder).map(|holder| &holder.principal.id);
+        let refuse = |error| self.refuse(LoginMeans::ApiToken, named, error);
         let (Some(holder), Some(stored), true) = (holder, stored, right) else {
-            return Err(AccessError::ApiTokenInvalid);
+            return Err(refuse(AccessError::ApiTokenInvalid));
         };
         let (principal, now) = (&holder.principal, self.0.clock.now());
         if !principal.is_active() || stored.revoked.is_some() {
-            return Err(AccessError::ApiTokenInvalid);
+            return Err(refuse(AccessError::ApiTokenInvalid));
         }
         if !stored.is_good(now) {
-            return Err(AccessError::TokenExpired);
+            return Err(refuse(AccessError::TokenExpired));
         }
         self.0.last_used.insert(stored.id.as_str().into(), now);
         Ok(Identity {
@@ -293,6 +317,7 @@ impl Access {
             roles: vec![principal.role],
             proof: Proof::Token(stored.clone()),
             inventory: Arc::clone(&inventory),
+            auditor: self.0.auditor.clone(),
         })
     }
 
@@ -305,11 +330,15 @@ impl Access {
             None => match front.registry.meet_person(id, name, email).await {
                 Ok(known) => known,
                 Err(crate::actors::ControlError::Unavailable) => return Err(AccessError::IssuerUnavailable),
-                Err(_) => return Err(AccessError::ApiTokenInvalid),
+                // It was deleted: its id is known, and nothing else of it.
+                Err(_) => {
+                    return Err(self.refuse(LoginMeans::IssuerToken, None, AccessError::ApiTokenInvalid));
+                }
             },
         };
         if !known.principal.is_active() {
-            return Err(AccessError::ApiTokenInvalid);
+            let holder = Some(&known.principal.id);
+            return Err(self.refuse(LoginMeans::IssuerToken, holder, AccessError::ApiTokenInvalid));
         }
         roles.push(known.principal.role);
         roles.sort();
@@ -320,6 +349,7 @@ impl Access {
             roles,
             proof: Proof::Issuer { expires },
             inventory: self.0.inventory.load_full(),
+            auditor: self.0.auditor.clone(),
         })
     }
 }

@@ -7,7 +7,7 @@ use std::{cell::RefCell, sync::Arc};
 
 use arc_swap::ArcSwap;
 
-use super::{Refusal, batch};
+use super::{Checks, Refusal, batch};
 use crate::{
     actors::{Inventory, KeyRequest, KnownStream, OverLimit, PlanError, SessionKeys},
     clock::{Clock, Timestamp},
@@ -33,6 +33,7 @@ pub struct IntakeArgs {
     pub clock: Clock,
     pub consent: config::Consent,
     pub fatal: FatalSwitch,
+    pub checks: Checks,
 }
 
 /// One event as it came in.
@@ -299,6 +300,10 @@ impl Intake {
 
     pub(super) fn keys(&self) -> &SessionKeys {
         &self.0.keys
+    }
+
+    pub(super) fn checks(&self) -> &Checks {
+        &self.0.checks
     }
 
     pub(super) fn zero_is_a_purpose(&self) -> bool {

@@ -29,5 +29,5 @@ pub use self::{
     reader::{LogReader, ReadError, ReadEvent, Start},
     readiness::{NotReady, Readiness},
     refusal::Refusal,
-    traffic_check::{DerivedCount, NotChecked, RefusalCount, TrafficReport, Trial, TrialError},
+    traffic_check::{Checks, DerivedCount, NotChecked, RefusalCount, TrafficReport, Trial, TrialError},
 };

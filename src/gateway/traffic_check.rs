@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, LazyLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use super::Intake;
 use crate::{
     actors::{Inventory, KnownStream, ReadingPlan, SessionKeyError, open_fields},
+    config,
     crypto::OpenKey,
     domain::{
         Contract, ContractRef, FieldPath, KeyLink, Record, Serialization, StreamName, Suite, consent,
@@ -88,8 +89,20 @@ pub enum TrialError {
     Busy,
 }
 
-/// One check at a time: it is work beside the events.
-static RUNNING: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(1));
+/// What bounds checks. One at a time: it is work beside the events. Source: `[streams] check_*`.
+pub struct Checks {
+    events_max: u64,
+    time_max: Duration,
+    turn: Semaphore,
+}
+
+impl Checks {
+    #[must_use]
+    pub fn new(config: &config::Streams) -> Checks {
+        let time_max = Duration::from_secs(config.check_s);
+        Checks { events_max: config.check_events_max, time_max, turn: Semaphore::new(1) }
+    }
+}
 
 impl Intake {
     /// Tries a contract on the recent traffic of `stream`, a source. Opens fields: to be audited before.
@@ -102,7 +115,7 @@ impl Intake {
         stream: &KnownStream,
         trial: Trial,
     ) -> Result<TrafficReport, TrialError> {
-        let waiting = tokio::time::timeout(QUEUE_MAX, RUNNING.acquire()).await;
+        let waiting = tokio::time::timeout(QUEUE_MAX, self.checks().turn.acquire()).await;
         let Ok(Ok(_turn)) = waiting else { return Err(TrialError::Busy) };
         let name = &stream.definition.name;
         let since = self.now().plus_ms(-i64::from(trial.last_s) * 1000);
@@ -112,12 +125,13 @@ impl Intake {
         let begun = Instant::now();
         let inventory = self.inventory();
         let mut work = Work::new(inventory, name, trial, self.zero_is_a_purpose(), since);
-        if bounds.end.saturating_sub(next) > EVENTS_MAX {
-            next = bounds.end - EVENTS_MAX;
+        let (events_max, time_max) = (self.checks().events_max, self.checks().time_max);
+        if bounds.end.saturating_sub(next) > events_max {
+            next = bounds.end - events_max;
             work.report.partial = true;
         }
         while next < bounds.end {
-            if begun.elapsed() > TIME_MAX {
+            if begun.elapsed() > time_max {
                 work.report.partial = true;
                 break;
             }
@@ -425,10 +439,7 @@ fn refusal(
     Some((format!("regex {}", violation.rule), violation.field.to_string()))
 }
 
-/// Events of one check.
-const EVENTS_MAX: u64 = 100_000;
-/// Time of one check, and of waiting for the one before.
-const TIME_MAX: Duration = Duration::from_secs(15);
+/// How long a check waits for the one before.
 const QUEUE_MAX: Duration = Duration::from_secs(5);
 /// Bytes of the log held at a time, about.
 const PAGE_BYTES: usize = 1 << 20;

@@ -90,7 +90,7 @@ pub(super) fn demand_contract_of(
         return Ok(identity.who());
     }
     identity.demand_in(permission, &known.contract.project).map_err(|error| match error {
-        AccessError::Unseen if known.contract.is_public => AccessError::Forbidden.into(),
+        AccessError::Unseen if known.contract.is_public => identity.refused(permission.as_str()).into(),
         error => unseen_as(error, ControlError::ContractUnknown),
     })
 }
@@ -127,7 +127,7 @@ pub(super) fn sees_contract(identity: &Identity, known: &KnownContract) -> bool 
 /// Whether there is this schema for the caller: it is built in, or a contract that the caller sees accepts it.
 pub(super) fn sees_schema(identity: &Identity, reference: &ContractRef) -> bool {
     let mut contracts = identity.inventory().contracts();
-    catalogue::schemas().iter().any(|schema| schema.reference == *reference)
+    catalogue::has_schema(reference)
         || contracts.any(|c| c.contract.accepts_schema(reference) && sees_contract(identity, c))
 }
 
@@ -197,7 +197,7 @@ pub(super) async fn demand_principal(
     }
     let known = identity.inventory().principal(&id).cloned().ok_or_else(unknown)?;
     if !manages && !by_itself {
-        return Err(AccessError::Forbidden.into());
+        return Err(identity.refused(Permission::ManagePrincipals.as_str()).into());
     }
     Ok((identity, known))
 }

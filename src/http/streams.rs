@@ -29,7 +29,7 @@ use crate::{
         mask::{MaskConfig, MaskHash, check_seed},
         stream_definition::{DefinitionError, StreamDefinition},
     },
-    gateway::{AccessError, Identity},
+    gateway::Identity,
 };
 
 /// What a client sends to make a stream.
@@ -273,7 +273,7 @@ pub(super) async fn delete(
     // Also what derives from it, which may be another project's: its name is not told.
     let may = |project| identity.may_in(Permission::DeleteResources, project);
     if !identity.inventory().derived_from(&name).all(|derived| may(&derived.definition.project)) {
-        return Err(AccessError::Forbidden.into());
+        return Err(identity.refused(Permission::DeleteResources.as_str()).into());
     }
     if query.dry_run {
         return deletion(&doors, &name, query.recursive).await;

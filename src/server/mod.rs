@@ -16,7 +16,7 @@ use crate::{
     actors::{self, Actors, RootArgs},
     clock::Clock,
     config::Config,
-    gateway::{Access, Census, Intake, IntakeArgs, Issuer, Library, Readiness},
+    gateway::{Access, Census, Checks, Intake, IntakeArgs, Issuer, Library, Readiness},
     http::{
         self, Admission, Doors,
         listener::{self, ListenerOptions, TlsFiles},
@@ -216,6 +216,7 @@ fn doors(
         clock: clock.clone(),
         consent: config.consent,
         fatal: fatal.clone(),
+        checks: Checks::new(&config.streams),
     });
     let access = Access::new(
         Arc::clone(&inventory),
@@ -223,6 +224,7 @@ fn doors(
         identity.admin_hash,
         config.tokens.clone(),
         issuer.map(|issuer| (issuer, actors.registry.clone())),
+        actors.auditor.clone(),
         clock.clone(),
     );
     Ok(Doors {

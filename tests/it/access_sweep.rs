@@ -87,7 +87,7 @@ const MEMBERS: [(&str, &str, May); 2] = [
 ];
 
 /// Every method and path of the control plane, out of the list of routes.
-fn routes() -> Vec<(String, String)> {
+pub(crate) fn routes() -> Vec<(String, String)> {
     let text = include_str!("../../src/http/routes.rs");
     let at = Regex::new(r#"at\(\s*"(/api/v1/[^"]*)"\s*,?\s*\)"#).unwrap();
     let method = Regex::new(r"\.route\(\s*(?:web::)?(get|post|put|patch|delete)\(\)").unwrap();
@@ -412,4 +412,79 @@ async fn names_that_climb_out_of_their_place_find_nothing() {
     assert_eq!(admin.call(Method::POST, "/api/v1/principals", &body).await.status, 400);
     let body = json!({ "name": "../default" });
     assert_eq!(admin.call(Method::POST, "/api/v1/projects", &body).await.status, 400);
+}
+
+/// Medians, in microseconds, of what two requests take, asked in turns.
+async fn medians(mut one: impl AsyncFnMut(), mut other: impl AsyncFnMut(), turns: usize) -> [f64; 2] {
+    let mut times = [Vec::with_capacity(turns), Vec::with_capacity(turns)];
+    for turn in 0..2 * turns {
+        // In the order 0 1 1 0, so that neither always follows the other.
+        let side = usize::from(matches!(turn % 4, 1 | 2));
+        let begun = std::time::Instant::now();
+        if side == 0 {
+            one().await
+        } else {
+            other().await
+        }
+        times[side].push(begun.elapsed().as_secs_f64() * 1e6);
+    }
+    times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    })
+}
+
+/// Whether two medians tell what was asked for apart: by a tenth and 60 microseconds, four times in a row, on the
+/// same side. Chance does not do that, also on a machine that does other things.
+async fn tells(mut one: impl AsyncFnMut(), mut other: impl AsyncFnMut()) -> Option<[f64; 2]> {
+    let mut side = None;
+    let mut last = [0.0; 2];
+    for _ in 0..4 {
+        last = medians(&mut one, &mut other, 40).await;
+        let (least, most) = (last[0].min(last[1]), last[0].max(last[1]));
+        let longer = last[0] > last[1];
+        if most < least * 1.1 + 60.0 || side.replace(longer).is_some_and(|before| before != longer) {
+            return None;
+        }
+    }
+    Some(last)
+}
+
+/// T52: near-equal times. What another project has must not take longer to refuse than what nobody has.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_of_an_answer_does_not_tell_what_another_project_has() {
+    let node = Node::start().await;
+    let (things, nothing) = (furnish(&node).await, unknown());
+    let stranger = Somebody::in_project(&node, "beta-member", "beta", "member").await;
+    // The measure itself: a quarter of a millisecond more is seen.
+    let path = nothing.path("/api/v1/streams/{name}");
+    let plain = async || drop(stranger.get(&path).await);
+    let longer = async || {
+        let begun = std::time::Instant::now();
+        plain().await;
+        let done = begun.elapsed();
+        while begun.elapsed() < done + std::time::Duration::from_micros(250) + done / 4 {
+            std::hint::spin_loop();
+        }
+    };
+    assert!(tells(&plain, &longer).await.is_some(), "a difference would be seen");
+    let of_projects = |(_, route, _): &(_, &str, _)| route.contains('{') && !is_of_the_installation(route);
+    let mut compared = 0;
+    for (method, route, _) in rows().into_iter().filter(of_projects) {
+        let body = body_for(route, "alpha");
+        let (foreign, none) = (things.path(route), nothing.path(route));
+        let ask = async |path: &str| {
+            let answer = stranger.call(verb(method), path, &body).await;
+            assert_eq!(answer.status, 404, "{method} {path}");
+        };
+        let told = tells(async || ask(&foreign).await, async || ask(&none).await).await;
+        assert!(told.is_none(), "{method} {route}: {told:?} us for what is there and what is not");
+        compared += 1;
+    }
+    assert!(compared > 20, "{compared} routes");
+    let events = |name: &str| format!("/streams/{name}/events?follow=false");
+    let (foreign, none) = (events(things.stream), events(nothing.stream));
+    let told =
+        tells(async || drop(stranger.get(&foreign).await), async || drop(stranger.get(&none).await)).await;
+    assert!(told.is_none(), "reading events: {told:?} us");
 }

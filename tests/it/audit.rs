@@ -24,14 +24,36 @@ use tokio::sync::watch;
 
 use crate::harness::{Answer, Api, ChildNode, EXAMPLE, Node, PATIENCE, planted};
 
-/// A log whose audit part fails while the switch is on.
-struct FailingAudit {
-    log: Arc<dyn EventLog>,
-    fails: Arc<AtomicBool>,
+/// A log with trouble, while a switch is on.
+pub(crate) struct TroubledLog {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) fails: Arc<AtomicBool>,
+    pub(crate) hangs: Arc<AtomicBool>,
+    /// How long a read of a megabyte takes: pages of a check are read so, and nothing else is.
+    pub(crate) page: Duration,
+}
+
+impl TroubledLog {
+    /// Fails while the switch is on.
+    pub(crate) fn failing(log: &Arc<dyn EventLog>, fails: &Arc<AtomicBool>) -> Arc<TroubledLog> {
+        let (log, fails) = (Arc::clone(log), Arc::clone(fails));
+        Arc::new(TroubledLog { log, fails, hangs: Arc::default(), page: Duration::ZERO })
+    }
+
+    /// Reads pages of a megabyte slowly.
+    pub(crate) fn slow(log: &Arc<dyn EventLog>, page: Duration) -> Arc<TroubledLog> {
+        Arc::new(TroubledLog { log: Arc::clone(log), fails: Arc::default(), hangs: Arc::default(), page })
+    }
+
+    /// Answers nothing while the switch is on.
+    fn hanging(log: &Arc<dyn EventLog>, hangs: &Arc<AtomicBool>) -> Arc<TroubledLog> {
+        let (log, hangs) = (Arc::clone(log), Arc::clone(hangs));
+        Arc::new(TroubledLog { log, fails: Arc::default(), hangs, page: Duration::ZERO })
+    }
 }
 
 #[async_trait]
-impl EventLog for FailingAudit {
+impl EventLog for TroubledLog {
     async fn create(&self, stream: &StreamName) -> Result<(), LogError> {
         self.log.create(stream).await
     }
@@ -49,10 +71,16 @@ impl EventLog for FailingAudit {
         if *stream == StreamName::audit_log() && self.fails.load(Ordering::SeqCst) {
             return Err(AppendError::Unavailable(Unavailable::DiskFull));
         }
+        while *stream == StreamName::audit_log() && self.hangs.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         self.log.append(stream, batch, options).await
     }
 
     async fn read(&self, stream: &StreamName, from: u64, max_bytes: usize) -> Result<Vec<Chunk>, LogError> {
+        if max_bytes == 1 << 20 && *stream != StreamName::audit_log() {
+            tokio::time::sleep(self.page).await;
+        }
         self.log.read(stream, from, max_bytes).await
     }
 
@@ -81,11 +109,11 @@ impl EventLog for FailingAudit {
     }
 }
 
-async fn get(api: &Api, path: &str) -> Answer {
+pub(crate) async fn get(api: &Api, path: &str) -> Answer {
     api.admin(Method::GET, &format!("/api/v1/audit/{path}"), &Value::Null).await
 }
 
-async fn entries(api: &Api, query: &str) -> Vec<Value> {
+pub(crate) async fn entries(api: &Api, query: &str) -> Vec<Value> {
     let answer = get(api, &format!("entries?limit=1000&{query}")).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()["entries"].as_array().unwrap().clone()
@@ -96,7 +124,7 @@ async fn kinds(api: &Api, query: &str) -> Vec<String> {
     entries(api, query).await.iter().map(name).collect()
 }
 
-async fn until(api: &Api, query: &str, count: usize) -> Vec<Value> {
+pub(crate) async fn until(api: &Api, query: &str, count: usize) -> Vec<Value> {
     let begun = Instant::now();
     loop {
         let found = entries(api, query).await;
@@ -276,7 +304,7 @@ async fn without_its_log_nothing_is_changed_granted_or_read_and_events_are_taken
     let fails = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&fails);
     let node = Node::start_around(move |mut storage| {
-        storage.log = Arc::new(FailingAudit { log: Arc::clone(&storage.log), fails: switch });
+        storage.log = TroubledLog::failing(&storage.log, &switch);
         storage
     })
     .await;
@@ -321,6 +349,40 @@ async fn without_its_log_nothing_is_changed_granted_or_read_and_events_are_taken
     assert_eq!(clicks.read().await.len(), 3, "every event was taken");
     assert_eq!(node.token_request(&fresh, &[]).await.status, 200);
     assert_eq!(entries(&node, "action=stream_created").await.len(), 3);
+}
+
+/// T41, a log that hangs: orders are refused after a bounded time, and nobody else waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_log_that_hangs_refuses_orders_in_time_and_events_are_taken_meanwhile() {
+    let hangs = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&hangs);
+    let node = Node::start_around(move |mut storage| {
+        storage.log = TroubledLog::hanging(&storage.log, &switch);
+        storage
+    })
+    .await;
+    let clicks = node.create_stream("clicks").await;
+    hangs.store(true, Ordering::SeqCst);
+    let (begun, api, canary) = (Instant::now(), Arc::clone(&node), Arc::clone(&node.canary));
+    let body = json!({"name": "more"});
+    let order = tokio::spawn(async move { api.admin(Method::POST, "/api/v1/streams", &body).await });
+    let mut slowest = Duration::ZERO;
+    let mut taken = 0;
+    while !order.is_finished() {
+        let one = Instant::now();
+        clicks.accept(&planted(&canary, &[1])).await;
+        slowest = slowest.max(one.elapsed());
+        taken += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let refused = order.await.unwrap();
+    assert_eq!((refused.status, refused.code().as_str()), (503, "store_unavailable"), "{}", refused.text());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert!(taken > 20 && slowest < Duration::from_secs(4), "{taken} events, the slowest took {slowest:?}");
+    assert_eq!(node.admin(Method::GET, "/api/v1/streams/more", &Value::Null).await.status, 404);
+    hangs.store(false, Ordering::SeqCst);
+    node.create_stream("later").await;
+    assert_eq!(node.admin(Method::GET, "/api/v1/streams/more", &Value::Null).await.status, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -376,18 +438,18 @@ async fn a_node_that_is_killed_keeps_every_answered_change_in_the_log_and_the_tr
 }
 
 /// A person's terminal.
-struct Terminal {
-    server: String,
-    token: String,
-    home: tempfile::TempDir,
+pub(crate) struct Terminal {
+    pub(crate) server: String,
+    pub(crate) token: String,
+    pub(crate) home: tempfile::TempDir,
 }
 
 impl Terminal {
-    fn of(node: &Node) -> Terminal {
+    pub(crate) fn of(node: &Node) -> Terminal {
         Terminal { server: node.url(), token: node.admin.clone(), home: tempfile::tempdir().unwrap() }
     }
 
-    fn run(&self, line: &str) -> Output {
+    pub(crate) fn run(&self, line: &str) -> Output {
         Command::new(env!("CARGO_BIN_EXE_sluice"))
             .env("SLUICE_SERVER", &self.server)
             .env("SLUICE_TOKEN", &self.token)
@@ -399,19 +461,19 @@ impl Terminal {
             .unwrap()
     }
 
-    fn ok(&self, line: &str) -> String {
+    pub(crate) fn ok(&self, line: &str) -> String {
         let output = self.run(line);
         assert!(output.status.success(), "sluice {line}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn fails(&self, line: &str) -> String {
+    pub(crate) fn fails(&self, line: &str) -> String {
         let output = self.run(line);
         assert_eq!(output.status.code(), Some(1), "{line}: {}", String::from_utf8_lossy(&output.stdout));
         String::from_utf8(output.stderr).unwrap()
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.home.path().join(name)
     }
 }
@@ -574,20 +636,28 @@ fn orders() -> Vec<Ordered> {
         ),
         (Method::PATCH, "principals/ada", json!({"role": "approver"}), 200, "principal ada changed"),
         (Method::POST, "principals/ada/tokens", json!({"name": "t"}), 201, "principal ada API token created"),
+        (
+            Method::DELETE,
+            "principals/ada/tokens/{token}",
+            Value::Null,
+            204,
+            "principal ada API token revoked",
+        ),
         (Method::DELETE, "principals/ada/tokens", Value::Null, 204, "principal ada API token revoked"),
         (Method::PUT, "projects/shop/members/ada", json!({"role": "member"}), 200, "project shop member"),
         (Method::DELETE, "projects/shop/members/ada", Value::Null, 204, "project shop no longer member"),
         (Method::POST, "streams", json!({"name": "clicks", "project": "shop"}), 201, "stream_created"),
         (Method::PATCH, "streams/clicks", json!({"enabled": false}), 200, "stream_changed"),
         (Method::POST, "streams/clicks/credentials", json!({}), 201, "credential_issued"),
+        (Method::DELETE, "streams/clicks/credentials/{client}", Value::Null, 204, "credential_revoked"),
         (
             Method::POST,
             "streams/clicks/grants",
             json!({"principal": "ada", "expires": later}),
             201,
-            "read_grant clicks/ada granted",
+            "read_granted",
         ),
-        (Method::DELETE, "streams/clicks/grants/ada", Value::Null, 204, "read_grant clicks/ada revoked"),
+        (Method::DELETE, "streams/clicks/grants/ada", Value::Null, 204, "read_revoked"),
         (Method::POST, "purposes", json!({"level": 7, "name": "news"}), 201, "purpose 7 named"),
         (Method::DELETE, "purposes/news", Value::Null, 204, "purpose 7 deleted"),
         (
@@ -621,19 +691,56 @@ async fn every_order_leaves_exactly_one_entry_and_the_same_order_again_is_refuse
             other => other.to_owned(),
         }
     };
+    let (mut token, mut client) = (String::new(), String::new());
     for (method, path, body, status, expected) in orders() {
         let before = entries(&node, "").await.len();
-        let path = format!("/api/v1/{path}");
+        let path = format!("/api/v1/{path}").replace("{token}", &token).replace("{client}", &client);
         let answer = node.admin(method.clone(), &path, &body).await;
         assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
         let after = entries(&node, &format!("from={before}")).await;
         assert_eq!(after.iter().map(said).collect::<Vec<_>>(), [expected], "{method} {path}");
         assert_eq!(after[0]["who"], json!({"kind": "principal", "id": "admin"}));
-        if method == Method::DELETE && !path.ends_with("/tokens") {
+        let made = if answer.body.is_empty() { Value::Null } else { answer.json() };
+        token = made["id"].as_str().filter(|_| path.ends_with("/tokens")).unwrap_or(&token).to_owned();
+        client = made["clientId"].as_str().unwrap_or(&client).to_owned();
+        if method == Method::DELETE && !path.contains("/tokens") {
             let again = node.admin(method.clone(), &path, &body).await;
             assert_eq!(again.status, 404, "{method} {path}: {}", again.text());
             assert_eq!(entries(&node, "").await.len(), before + 1, "what is refused leaves no entry");
         }
+    }
+}
+
+/// Routes with a changing method that change nothing, and why.
+const CHANGES_NOTHING: [(&str, &str, &str); 2] = [
+    ("POST", "/api/v1/streams/{name}/explain", "reads the event it is sent and stores nothing"),
+    ("POST", "/api/v1/contracts/check", "makes nothing; a look at traffic has its entry, see dry_run"),
+];
+
+/// The list of orders above is held against the list of routes: who adds a route has to order it there, or
+/// to say here why it changes nothing.
+#[test]
+fn every_route_that_may_change_something_is_ordered_here_or_changes_nothing() {
+    let routes: Vec<_> =
+        crate::access_sweep::routes().into_iter().filter(|(method, _)| method != "GET").collect();
+    assert!(routes.len() > 25, "the list of routes could not be read: {routes:?}");
+    let holes = regex::Regex::new(r"\{[a-z_]+\}").unwrap();
+    let shape = |route: &str| regex::Regex::new(&format!("^{}$", holes.replace_all(route, "[^/]+"))).unwrap();
+    let ordered = |method: &str, route: &str| {
+        orders().iter().any(|(of, path, ..)| {
+            let path = format!("/api/v1/{path}");
+            let fits = |(m, r): &&(String, String)| *m == of.as_str() && shape(r).is_match(&path);
+            // Of two routes that fit, the one with fewer holes serves the path.
+            let served = routes.iter().filter(fits).min_by_key(|(_, r)| holes.find_iter(r).count());
+            served.is_some_and(|(m, r)| m == method && r == route)
+        })
+    };
+    for (method, route) in &routes {
+        let excused = CHANGES_NOTHING.iter().any(|(m, r, _)| m == method && r == route);
+        assert!(ordered(method, route) != excused, "{method} {route}: order it, or say why not (not both)");
+    }
+    for (method, route, _) in CHANGES_NOTHING {
+        assert!(routes.iter().any(|(m, r)| m == method && r == route), "{method} {route} is no route");
     }
 }
 

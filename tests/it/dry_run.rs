@@ -1,9 +1,12 @@
 //! Dry runs: what would become of an event, and of a stream's traffic under another contract.
 
+use std::time::{Duration, Instant};
+
 use reqwest::Method;
 use serde_json::{Value, json};
+use sluice::clock::{Clock, DAY_MS, Timestamp};
 
-use crate::harness::{Answer, Api, EXAMPLE, Node, avro, planted};
+use crate::harness::{Answer, Api, EXAMPLE, Node, PATIENCE, avro, planted, planted_opened};
 
 async fn explain(api: &Api, stream: &str, schema: &str, body: Vec<u8>) -> Answer {
     let authorization = format!("Bearer {}", api.admin);
@@ -254,4 +257,127 @@ async fn a_check_looks_back_no_further_than_asked() {
         let answer = node.admin(Method::POST, CHECK, &body).await;
         assert_eq!(answer.json()["traffic"]["events"], events, "{}", answer.text());
     }
+}
+
+/// A check whose contract looks at a sealed field.
+fn strict(last_s: u32) -> Value {
+    let contract = json!({"keyField": "consistentValue", "piiFields": {"someSensitiveValue": 3},
+        "validations": [{"field": "someSensitiveValue", "type": "regex", "value": ".{6,}"}]});
+    json!({"schema": example_schema().to_string(), "contract": contract.to_string(), "against": "clicks",
+        "last_s": last_s})
+}
+
+const WEEK_S: u32 = 604_800;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_counts_events_whose_key_is_destroyed_and_goes_on_with_the_others() {
+    let clock = Clock::manual(Timestamp(20_000 * DAY_MS + 36_000_000));
+    let node = Node::start_with(clock.clone(), |config| config.tokens.access_s = 2_000_000).await;
+    let policy = json!({"name": "day", "retentionDays": 1, "legalGround": "law"});
+    assert_eq!(node.admin(Method::POST, "/api/v1/policies", &policy).await.status, 201);
+    assert_eq!(node.admin(Method::POST, "/api/v1/policies/day/activate", &Value::Null).await.status, 200);
+    let stream = node.make_stream(json!({"name": "clicks", "policy": "day", "retentionDays": 7})).await;
+    for _ in 0..3 {
+        stream.accept(&planted(&node.canary, &[1])).await;
+    }
+    let check = async || node.admin(Method::POST, CHECK, &strict(WEEK_S)).await.json()["traffic"].clone();
+    let before = check().await;
+    assert_eq!((&before["checked"], &before["notChecked"]["keyGone"]), (&json!(3), &json!(0)));
+    clock.turn(DAY_MS + 1);
+    let begun = Instant::now();
+    let destroyed = "/api/v1/audit/entries?action=keys_destroyed";
+    while node.admin(Method::GET, destroyed, &Value::Null).await.json()["entries"] == json!([]) {
+        assert!(begun.elapsed() < PATIENCE);
+        node.server().ring_janitor();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for _ in 0..2 {
+        stream.accept(&planted(&node.canary, &[1])).await;
+    }
+    let begun = Instant::now();
+    let after = loop {
+        let after = check().await;
+        if after["notChecked"]["keyGone"] == 3 || begun.elapsed() > PATIENCE {
+            break after;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(
+        (&after["events"], &after["checked"], &after["notChecked"]["keyGone"]),
+        (&json!(5), &json!(2), &json!(3)),
+        "{after}"
+    );
+}
+
+/// Six events of 400 kB: three pages of a check.
+async fn large(node: &Node, stream: &crate::harness::Stream) {
+    for _ in 0..6 {
+        let mut event = planted(&node.canary, &[1]);
+        event["notSensitiveValue"] = json!("x".repeat(400_000));
+        stream.accept(&event).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_keeps_to_its_bounds_and_says_that_it_saw_a_part() {
+    let slow = Duration::from_millis(1_200);
+    let node = Node::start_tuned(
+        |config| {
+            config.streams.check_events_max = 4;
+            config.streams.check_s = 1;
+        },
+        move |mut storage| {
+            storage.log = crate::audit::TroubledLog::slow(&storage.log, slow);
+            storage
+        },
+    )
+    .await;
+    let stream = node.create_stream("clicks").await;
+    large(&node, &stream).await;
+    for (last_s, status) in [(0, 400), (WEEK_S + 1, 400), (WEEK_S, 200)] {
+        let answer = node.admin(Method::POST, CHECK, &strict(last_s)).await;
+        assert_eq!(answer.status, status, "{last_s}: {}", answer.text());
+    }
+    let begun = Instant::now();
+    let report = node.admin(Method::POST, CHECK, &strict(60)).await.json()["traffic"].clone();
+    assert_eq!(report["partial"], true, "{report}");
+    let events = report["events"].as_u64().unwrap();
+    assert!((1..4).contains(&events), "four are the most, and the time was over before: {report}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(stream.read().await.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_run_one_after_another_and_events_are_taken_meanwhile() {
+    let slow = Duration::from_millis(6_500);
+    let node = Node::start_tuned(
+        |_| {},
+        move |mut storage| {
+            storage.log = crate::audit::TroubledLog::slow(&storage.log, slow);
+            storage
+        },
+    )
+    .await;
+    let stream = node.create_stream("clicks").await;
+    let derived = node.derive(&stream, &[1]).await;
+    stream.accept(&planted_opened(&node.canary, &[1])).await;
+    let check = || {
+        let api = std::sync::Arc::clone(&node);
+        tokio::spawn(async move { api.admin(Method::POST, CHECK, &strict(60)).await })
+    };
+    let (one, other) = (check(), check());
+    let (mut slowest, mut taken) = (Duration::ZERO, 1);
+    while !(one.is_finished() && other.is_finished()) {
+        let begun = Instant::now();
+        stream.accept(&planted_opened(&node.canary, &[1])).await;
+        (slowest, taken) = (slowest.max(begun.elapsed()), taken + 1);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(taken > 50 && slowest < Duration::from_secs(3), "{taken} events, the slowest took {slowest:?}");
+    derived.read_until(taken).await;
+    let mut answers = [one.await.unwrap(), other.await.unwrap()];
+    answers.sort_by_key(|answer| answer.status);
+    assert_eq!(answers[0].status, 200, "{}", answers[0].text());
+    assert_eq!((answers[1].status, answers[1].code().as_str()), (503, "overloaded"), "{}", answers[1].text());
+    assert_eq!(answers[1].header("retry-after"), "5");
 }

@@ -54,6 +54,19 @@ impl Node {
         Node::start_all(Clock::system(), |_| {}, around).await
     }
 
+    /// The same, by another clock.
+    pub async fn start_around_at(clock: Clock, around: impl FnOnce(Storage) -> Storage) -> Node {
+        Node::start_all(clock, |_| {}, around).await
+    }
+
+    /// The same, with other settings.
+    pub async fn start_tuned(
+        configure: impl FnOnce(&mut Config),
+        around: impl FnOnce(Storage) -> Storage,
+    ) -> Node {
+        Node::start_all(Clock::system(), configure, around).await
+    }
+
     pub async fn start_with(clock: Clock, configure: impl FnOnce(&mut Config)) -> Node {
         Node::start_all(clock, configure, |storage| storage).await
     }

@@ -8,6 +8,7 @@
 mod access;
 mod access_sweep;
 mod audit;
+mod audit_acts;
 mod cli;
 mod contracts;
 mod crash;
@@ -18,6 +19,7 @@ mod faults;
 mod harness;
 mod keys;
 mod listener;
+mod officer;
 mod oidc;
 mod oracle;
 mod pages;

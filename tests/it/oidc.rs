@@ -136,6 +136,12 @@ async fn people_log_in_at_a_real_issuer_and_are_what_its_claims_say() {
     assert_eq!(node.admin(Method::DELETE, &path, &Value::Null).await.status, 204);
     assert_eq!(whoami(&node, &token).await.code(), "api_token_invalid");
     assert!(!node.canary.is_in(&canary::captured_logs()), "a subject is in no log line");
+    // Three tokens were refused: the disabled person's, the other client's, the deleted person's.
+    let refused = crate::audit::until(&node, "action=login_failed", 2).await;
+    assert!(refused.iter().all(|entry| entry["action"]["with"] == "issuer_token"), "{refused:?}");
+    assert!(refused.iter().any(|entry| entry["action"]["principal"] == id.as_str()), "{refused:?}");
+    assert!(refused.iter().any(|entry| entry["action"]["principal"].is_null()), "{refused:?}");
+    assert!(!serde_json::to_string(&refused).unwrap().contains(&token), "no token is in the log");
 }
 
 #[tokio::test(flavor = "multi_thread")]

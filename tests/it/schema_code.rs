@@ -2,7 +2,7 @@
 //!
 //! Python runs with the original's driver, Rust with the toolchain of this test. Java and TypeScript are
 //! compared with a committed snapshot, since a machine without them must be able to run this suite; Java is
-//! compiled and run as well where there is a `javac`. TypeScript is run nowhere: its snapshot was checked by hand.
+//! compiled and run as well where there is a `javac`, TypeScript where `scripts/test` found Node and its `npm`.
 
 use std::{
     path::Path,
@@ -177,6 +177,47 @@ public class Main {
         .args(["Sluice.java", "Main.java"])
         .current_dir(&folder));
     takes(&stream, &run(Command::new("java").args(["-cp", ".", "Main"]).current_dir(&folder))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn typescript_code_compiles_in_strict_mode_and_its_events_are_taken() {
+    let Some(compiler) = std::env::var_os("SLUICE_TEST_TSC") else {
+        eprintln!("no SLUICE_TEST_TSC: the TypeScript code is compared with its snapshot only");
+        return;
+    };
+    let (node, stream) = node().await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("order.ts"), code(&node, "typescript").await).unwrap();
+    let main = r#"import { headers, schemaRef, toJson, type Place, type Visit } from "./order";
+declare function require(name: string): { writeSync(file: number, text: string): void };
+const inner: Place = { name: "inner" };
+const event: Visit = {
+  strmMeta: { eventContractRef: schemaRef, consentLevels: [1] }, session: "s",
+  class: "a \"quoted\" \\ \u00e9\n\u0001", count: 3, total: 9007199254740993n, share: 0.5, ok: true,
+  raw: new Uint8Array([0, 255]), tags: ["x"], counts: { a: 7 }, colour: "static",
+  place: { name: "outer", within: inner },
+};
+if (headers["Strm-Schema-Ref"] !== "acme/order/1.0.0") throw new Error("headers");
+require("fs").writeSync(1, toJson(event));
+"#;
+    std::fs::write(folder.path().join("main.ts"), main).unwrap();
+    let compile = |file: &str| {
+        let mut command = Command::new("node");
+        command.arg(&compiler).args(["--strict", "--noUnusedLocals", "--noUncheckedIndexedAccess"]);
+        command.args(["--target", "es2020", "--lib", "es2020", "--module", "commonjs", file]);
+        command.current_dir(&folder).stdin(Stdio::null()).output().unwrap()
+    };
+    let compiled = compile("main.ts");
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
+    let event = run(Command::new("node").arg("main.js").current_dir(&folder));
+    assert!(event.contains("9007199254740993"), "a long keeps its last digit: {event}");
+    takes(&stream, &event).await;
+    // The types mean something: an event with a field missing, or of another type, does not compile.
+    for (right, wrong) in [("session: \"s\",", ""), ("count: 3", "count: \"3\""), ("\"static\"", "\"blue\"")]
+    {
+        std::fs::write(folder.path().join("wrong.ts"), main.replacen(right, wrong, 1)).unwrap();
+        assert!(!compile("wrong.ts").status.success(), "{right} became {wrong}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! The rows of the table, in groups that can be run alone.
 
 mod batch;
+mod control;
 mod crypto;
 mod derived;
 mod latency;
@@ -18,7 +19,7 @@ use super::{
 };
 
 /// The groups.
-pub const NAMES: [&str; 6] = ["crypto", "single", "batch", "derived", "latency", "sessions"];
+pub const NAMES: [&str; 7] = ["crypto", "single", "batch", "derived", "latency", "sessions", "control"];
 
 /// Runs a group.
 pub async fn run(name: &str, report: &mut Report) -> Result<()> {
@@ -29,6 +30,7 @@ pub async fn run(name: &str, report: &mut Report) -> Result<()> {
         "derived" => derived::run(report).await,
         "latency" => latency::run(report).await,
         "sessions" => sessions::run(report).await,
+        "control" => control::run(report).await,
         other => bail!("no rows named {other}"),
     }
 }

@@ -33,7 +33,7 @@ fn storage(folder: &tempfile::TempDir) -> Storage {
 
 async fn auditor(storage: &Storage, key: &Arc<AuditKey>) -> (AuditorHandle, ActorRef<()>) {
     let (parent, _) = Actor::spawn(None, Parent, ()).await.unwrap();
-    let handle = AuditorHandle::new(Arc::clone(&storage.log), Arc::clone(key), Clock::system());
+    let handle = AuditorHandle::new(Arc::clone(&storage.log), Arc::clone(key), Clock::system(), None);
     AuditorActor::spawn(parent.get_cell(), &handle).await.unwrap();
     (handle, parent)
 }
@@ -93,7 +93,7 @@ async fn a_client_that_comes_back_is_counted_and_written_once() {
     }
     assert_eq!(handle.size(), 1);
     for _ in 0..1000 {
-        handle.shared().failures.count(None);
+        handle.shared().failures.count(crate::actors::recent::Claimant::Client(None));
     }
     handle.close().await;
     let page = handle.list(&Filter::default(), 0, 10).await.unwrap();

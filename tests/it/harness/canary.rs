@@ -33,6 +33,11 @@ impl Canary {
         format!("{}{}", self.opened_tag, random_text(12))
     }
 
+    /// Whether this is a value that a derived stream may open, as it was planted.
+    pub fn was_planted_opened(&self, text: &str) -> bool {
+        text.starts_with(&self.opened_tag)
+    }
+
     /// Remembers bytes that came out where nothing personal may.
     pub fn saw(&self, what: String, bytes: &[u8]) {
         if !bytes.is_empty() {
