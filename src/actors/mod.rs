@@ -13,6 +13,7 @@
 //! open in memory), `projection` (what a derived stream sees), `ask` (question and answer).
 //! Nothing here knows HTTP. Mailboxes are unbounded in ractor: each file says what bounds its own.
 
+mod api_tokens;
 mod ask;
 mod audited;
 mod auditor;
@@ -33,6 +34,7 @@ mod principal_orders;
 mod project_orders;
 mod projection;
 mod purposes;
+mod read_grants;
 mod recent;
 mod registry;
 mod root;
@@ -45,6 +47,7 @@ mod streams;
 mod workshop;
 
 pub use self::{
+    api_tokens::{CreatedToken, NewToken, TokenChoice},
     auditor::AuditError,
     auditor_handle::{
         AuditPage, AuditorHandle, ConsistencyProof, InclusionProof, ReaderSeat, SignedCheckpoint,
@@ -58,9 +61,7 @@ pub use self::{
     live_stream::{LiveStream, OverLimit},
     order_error::OrderError,
     policies::{KnownPolicy, NewPolicy},
-    principal_orders::{
-        CreatedToken, NewPrincipal, NewToken, PrincipalChange, PrincipalOrderError, TokenChoice,
-    },
+    principal_orders::{NewPrincipal, PrincipalChange, PrincipalOrderError},
     project_orders::{ProjectChange, ProjectOrderError},
     projection::open_fields,
     purposes::{KnownPurpose, NewPurpose},
