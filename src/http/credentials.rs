@@ -5,26 +5,36 @@ use actix_web::{
     web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{ApiError, Doors, body::Body, gate::demand_stream, paging::PageQuery};
+use super::{
+    ApiError, Doors,
+    body::Body,
+    gate::demand_stream,
+    openapi::answers::{Asked, Changed, Demanded, Looked, Read},
+    paging::PageQuery,
+};
 use crate::{
     actors::Replacement,
     clock::Timestamp,
-    domain::{Permission, StoredCredential},
+    domain::{Permission, StoredCredential, StreamName},
 };
 
 /// What a new credential replaces. An empty body: nothing.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schema(as = NewCredential)]
 struct CredentialRequest {
     /// A client id, or `*` for all there are.
     replaces: Option<String>,
     /// Seconds the replaced ones still serve, 0 to 2,592,000.
+    #[schema(maximum = 2592000)]
     overlap_s: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Credential)]
 struct CredentialAnswer<'a> {
     client_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,8 +44,9 @@ struct CredentialAnswer<'a> {
     expires: Option<Timestamp>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Credentials)]
 struct CredentialsAnswer<'a> {
     credentials: Vec<CredentialAnswer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,6 +54,10 @@ struct CredentialsAnswer<'a> {
 }
 
 /// Issues a credential; its secret is told here and never again.
+#[utoipa::path(post, path = "/api/v1/streams/{name}/credentials", operation_id = "create_credentials", tag = "credentials",
+    request_body = Option<CredentialRequest>,
+    params(("name" = StreamName, Path)),
+    responses((status = 201, body = CredentialAnswer), Asked, Demanded, Looked, Read, Changed))]
 pub(super) async fn issue(
     request: HttpRequest,
     payload: Payload,
@@ -70,6 +85,9 @@ pub(super) async fn issue(
 }
 
 /// The credentials of a stream, oldest first, in pages.
+#[utoipa::path(get, path = "/api/v1/streams/{name}/credentials", operation_id = "list_credentials", tag = "credentials",
+    params(PageQuery, ("name" = StreamName, Path)),
+    responses((status = 200, body = CredentialsAnswer), Asked, Looked))]
 pub(super) async fn list(
     request: HttpRequest,
     name: Path<String>,
@@ -92,6 +110,9 @@ pub(super) async fn list(
 }
 
 /// Revokes a credential: its tokens and open connections end now.
+#[utoipa::path(delete, path = "/api/v1/streams/{name}/credentials/{client_id}", operation_id = "delete_credentials", tag = "credentials",
+    params(("name" = StreamName, Path), ("client_id" = String, Path)),
+    responses((status = 204), Asked, Demanded, Looked, Changed))]
 pub(super) async fn revoke(
     request: HttpRequest,
     path: Path<(String, String)>,

@@ -5,8 +5,15 @@ use actix_web::{
     web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{ApiError, Doors, gate::demand_stream, paging::PageQuery, streams::document};
+use super::{
+    ApiError, Doors,
+    document::document,
+    gate::demand_stream,
+    openapi::answers::{Asked, Changed, Demanded, Looked, Read},
+    paging::PageQuery,
+};
 use crate::{
     actors::{ControlError, PrincipalOrderError},
     clock::Timestamp,
@@ -14,8 +21,9 @@ use crate::{
 };
 
 /// What a client sends to let a principal read.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewGrant)]
 struct GrantRequest {
     principal: PrincipalId,
     /// None: until it is revoked.
@@ -24,7 +32,8 @@ struct GrantRequest {
 }
 
 /// A grant as the API shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Grant)]
 struct GrantAnswer<'a> {
     stream: &'a StreamName,
     principal: &'a PrincipalId,
@@ -32,8 +41,9 @@ struct GrantAnswer<'a> {
     expires: Option<Timestamp>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Grants)]
 struct GrantsAnswer<'a> {
     grants: Vec<GrantAnswer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,6 +51,10 @@ struct GrantsAnswer<'a> {
 }
 
 /// Lets a principal read the events of a stream.
+#[utoipa::path(post, path = "/api/v1/streams/{name}/grants", operation_id = "grant_read", tag = "grants",
+    request_body = GrantRequest,
+    params(("name" = StreamName, Path)),
+    responses((status = 201, body = GrantAnswer), Asked, Demanded, Looked, Read, Changed))]
 pub(super) async fn create(
     request: HttpRequest,
     name: Path<String>,
@@ -56,6 +70,9 @@ pub(super) async fn create(
 }
 
 /// The grants on a stream, by principal, in pages.
+#[utoipa::path(get, path = "/api/v1/streams/{name}/grants", operation_id = "list_grants", tag = "grants",
+    params(PageQuery, ("name" = StreamName, Path)),
+    responses((status = 200, body = GrantsAnswer), Asked, Looked))]
 pub(super) async fn list(
     request: HttpRequest,
     name: Path<String>,
@@ -72,6 +89,9 @@ pub(super) async fn list(
 }
 
 /// Ends a grant, and the readers that read by it.
+#[utoipa::path(delete, path = "/api/v1/streams/{name}/grants/{principal}", operation_id = "revoke_read", tag = "grants",
+    params(("name" = StreamName, Path), ("principal" = PrincipalId, Path)),
+    responses((status = 204), Asked, Demanded, Looked, Changed))]
 pub(super) async fn delete(
     request: HttpRequest,
     path: Path<(String, String)>,

@@ -5,33 +5,41 @@ use actix_web::{
     web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     ApiError, Doors,
+    document::document,
     gate::{demand, identify},
+    openapi::answers::{Asked, Changed, Demanded, Looked, Read},
     paging::PageQuery,
-    streams::document,
 };
 use crate::{
     actors::{ControlError, NewPolicy, OrderError},
     domain::{AfterErasure, Permission, Policy, PolicyState},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = NewPolicy)]
 struct PolicyRequest {
+    #[schema(min_length = 1, max_length = 100)]
     name: String,
     #[serde(default)]
+    #[schema(max_length = 1000)]
     description: String,
+    #[schema(minimum = 1, maximum = 36500)]
     retention_days: u32,
     #[serde(default)]
+    #[schema(max_length = 1000)]
     legal_ground: String,
     #[serde(default)]
     after_erasure: AfterErasure,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Policies)]
 struct PoliciesAnswer<'a> {
     policies: Vec<&'a Policy>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,6 +47,9 @@ struct PoliciesAnswer<'a> {
 }
 
 /// Makes a policy in state DRAFT.
+#[utoipa::path(post, path = "/api/v1/policies", operation_id = "create_policy", tag = "policies",
+    request_body = PolicyRequest,
+    responses((status = 201, body = Policy), Asked, Demanded, Read, Changed))]
 pub(super) async fn create(
     request: HttpRequest,
     payload: Payload,
@@ -52,6 +63,9 @@ pub(super) async fn create(
 }
 
 /// The policies, by name, in pages.
+#[utoipa::path(get, path = "/api/v1/policies", operation_id = "list_policies", tag = "policies",
+    params(PageQuery),
+    responses((status = 200, body = PoliciesAnswer), Asked))]
 pub(super) async fn list(
     request: HttpRequest,
     query: Query<PageQuery>,
@@ -66,6 +80,9 @@ pub(super) async fn list(
 }
 
 /// One policy, by id or name.
+#[utoipa::path(get, path = "/api/v1/policies/{named}", operation_id = "get_policy", tag = "policies",
+    params(("named" = String, Path, description = "Id or name.")),
+    responses((status = 200, body = Policy), Asked, Looked))]
 pub(super) async fn get(
     request: HttpRequest,
     named: Path<String>,
@@ -78,6 +95,9 @@ pub(super) async fn get(
 }
 
 /// Lets streams use a policy, which can then no longer change.
+#[utoipa::path(post, path = "/api/v1/policies/{named}/activate", operation_id = "activate_policy", tag = "policies",
+    params(("named" = String, Path, description = "Id or name.")),
+    responses((status = 200, body = Policy), Asked, Demanded, Looked, Changed))]
 pub(super) async fn activate(
     request: HttpRequest,
     named: Path<String>,
@@ -87,6 +107,9 @@ pub(super) async fn activate(
 }
 
 /// Lets no more streams use a policy.
+#[utoipa::path(post, path = "/api/v1/policies/{named}/archive", operation_id = "archive_policy", tag = "policies",
+    params(("named" = String, Path, description = "Id or name.")),
+    responses((status = 200, body = Policy), Asked, Demanded, Looked, Changed))]
 pub(super) async fn archive(
     request: HttpRequest,
     named: Path<String>,
@@ -96,6 +119,9 @@ pub(super) async fn archive(
 }
 
 /// Deletes a policy that is not ACTIVE.
+#[utoipa::path(delete, path = "/api/v1/policies/{named}", operation_id = "delete_policy", tag = "policies",
+    params(("named" = String, Path, description = "Id or name.")),
+    responses((status = 204), Asked, Demanded, Looked, Changed))]
 pub(super) async fn delete(
     request: HttpRequest,
     named: Path<String>,

@@ -6,12 +6,14 @@ use actix_web::{
     web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     ApiError, Doors,
+    document::document,
     gate::{demand, demand_principal, identify},
+    openapi::answers::{Asked, Changed, Demanded, Looked, Read},
     paging::{PageQuery, page},
-    streams::document,
 };
 use crate::{
     actors::{NewPrincipal, NewToken, PrincipalChange, TokenChoice},
@@ -20,46 +22,59 @@ use crate::{
 };
 
 /// What a client sends to make a principal.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewPrincipal)]
 struct PrincipalRequest {
     id: PrincipalId,
     kind: PrincipalKind,
     #[serde(default)]
+    #[schema(max_length = 100)]
     name: String,
     #[serde(default)]
+    #[schema(max_length = 254)]
     email: Option<String>,
     #[serde(default = "member")]
     role: Role,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PrincipalChange)]
 struct ChangeRequest {
+    #[schema(max_length = 100)]
     name: Option<String>,
+    #[schema(max_length = 254)]
     email: Option<String>,
     role: Option<Role>,
     disabled: Option<bool>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = NewToken)]
 struct TokenRequest {
     #[serde(default)]
+    #[schema(max_length = 100)]
     name: String,
+    /// None: `[tokens] api_days`.
+    #[schema(minimum = 1)]
     expires_in_days: Option<u32>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     kind: Option<PrincipalKind>,
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
     page_token: Option<String>,
 }
 
 /// A principal as the API shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Principal)]
 struct PrincipalAnswer<'a> {
     id: &'a PrincipalId,
     kind: PrincipalKind,
@@ -70,8 +85,9 @@ struct PrincipalAnswer<'a> {
     created: Timestamp,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Principals)]
 struct PrincipalsAnswer<'a> {
     principals: Vec<PrincipalAnswer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,8 +95,9 @@ struct PrincipalsAnswer<'a> {
 }
 
 /// A token as the API shows it. `token` is its text, told once.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Token)]
 struct TokenAnswer<'a> {
     id: &'a str,
     name: &'a str,
@@ -93,8 +110,9 @@ struct TokenAnswer<'a> {
     token: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Tokens)]
 struct TokensAnswer<'a> {
     tokens: Vec<TokenAnswer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,6 +120,9 @@ struct TokensAnswer<'a> {
 }
 
 /// Makes a user or a service account, without a token.
+#[utoipa::path(post, path = "/api/v1/principals", operation_id = "create_principal", tag = "principals",
+    request_body = PrincipalRequest,
+    responses((status = 201, body = PrincipalAnswer), Asked, Demanded, Read, Changed))]
 pub(super) async fn create(
     request: HttpRequest,
     payload: Payload,
@@ -115,6 +136,9 @@ pub(super) async fn create(
 }
 
 /// Principals that the caller sees, by id, in pages: all, or itself.
+#[utoipa::path(get, path = "/api/v1/principals", operation_id = "list_principals", tag = "principals",
+    params(ListQuery),
+    responses((status = 200, body = PrincipalsAnswer), Asked))]
 pub(super) async fn list(
     request: HttpRequest,
     query: Query<ListQuery>,
@@ -137,6 +161,9 @@ pub(super) async fn list(
 }
 
 /// One principal.
+#[utoipa::path(get, path = "/api/v1/principals/{id}", operation_id = "get_principal", tag = "principals",
+    params(("id" = PrincipalId, Path)),
+    responses((status = 200, body = PrincipalAnswer), Asked, Looked, Changed))]
 pub(super) async fn get(
     request: HttpRequest,
     id: Path<String>,
@@ -147,6 +174,10 @@ pub(super) async fn get(
 }
 
 /// Changes a principal's name, address, role, or whether it is disabled.
+#[utoipa::path(patch, path = "/api/v1/principals/{id}", operation_id = "update_principal", tag = "principals",
+    request_body = ChangeRequest,
+    params(("id" = PrincipalId, Path)),
+    responses((status = 200, body = PrincipalAnswer), Asked, Demanded, Looked, Read, Changed))]
 pub(super) async fn change(
     request: HttpRequest,
     id: Path<String>,
@@ -162,6 +193,9 @@ pub(super) async fn change(
 }
 
 /// Deletes a principal with its tokens, memberships and grants.
+#[utoipa::path(delete, path = "/api/v1/principals/{id}", operation_id = "delete_principal", tag = "principals",
+    params(("id" = PrincipalId, Path)),
+    responses((status = 204), Asked, Demanded, Looked, Changed))]
 pub(super) async fn delete(
     request: HttpRequest,
     id: Path<String>,
@@ -173,6 +207,10 @@ pub(super) async fn delete(
 }
 
 /// Makes an API token; its text is told here and never again.
+#[utoipa::path(post, path = "/api/v1/principals/{id}/tokens", operation_id = "create_token", tag = "principals",
+    request_body = TokenRequest,
+    params(("id" = PrincipalId, Path)),
+    responses((status = 201, body = TokenAnswer), Asked, Looked, Read, Changed))]
 pub(super) async fn create_token(
     request: HttpRequest,
     id: Path<String>,
@@ -188,6 +226,9 @@ pub(super) async fn create_token(
 }
 
 /// The tokens of a principal, the newest first, in pages.
+#[utoipa::path(get, path = "/api/v1/principals/{id}/tokens", operation_id = "list_tokens", tag = "principals",
+    params(PageQuery, ("id" = PrincipalId, Path)),
+    responses((status = 200, body = TokensAnswer), Asked, Looked, Changed))]
 pub(super) async fn list_tokens(
     request: HttpRequest,
     id: Path<String>,
@@ -204,6 +245,9 @@ pub(super) async fn list_tokens(
 }
 
 /// Revokes one token.
+#[utoipa::path(delete, path = "/api/v1/principals/{id}/tokens/{token}", operation_id = "revoke_token", tag = "principals",
+    params(("id" = PrincipalId, Path), ("token" = String, Path)),
+    responses((status = 204), Asked, Looked, Changed))]
 pub(super) async fn revoke_token(
     request: HttpRequest,
     path: Path<(String, String)>,
@@ -214,6 +258,9 @@ pub(super) async fn revoke_token(
 }
 
 /// Revokes every token of a principal.
+#[utoipa::path(delete, path = "/api/v1/principals/{id}/tokens", operation_id = "revoke_tokens", tag = "principals",
+    params(("id" = PrincipalId, Path)),
+    responses((status = 204), Asked, Looked, Changed))]
 pub(super) async fn revoke_all_tokens(
     request: HttpRequest,
     id: Path<String>,

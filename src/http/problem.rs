@@ -11,8 +11,9 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::batch::Verdicts;
+use super::batch::{Verdict, Verdicts};
 use crate::{
     actors::{
         AuditError, ControlError, OrderError, OverLimit, PlanError, PrincipalOrderError, ProjectOrderError,
@@ -405,24 +406,21 @@ impl ResponseError for ApiError {
         if let ApiError::Event(Refusal::Violation(violation)) = self {
             return response.content_type("text/plain; charset=utf-8").body(violation.to_string());
         }
-        let verdicts = match self {
-            ApiError::BatchRefused { verdicts } => Some(&**verdicts),
-            _ => None,
-        };
-        let accepted = match self {
-            ApiError::BatchStopped { accepted, .. } => Some(*accepted),
-            _ => None,
+        let (accepted, refused) = match self {
+            ApiError::BatchRefused { verdicts } => (Some(verdicts.accepted), Some(&verdicts.refused[..])),
+            ApiError::BatchStopped { accepted, .. } => (Some(*accepted), None),
+            _ => (None, None),
         };
         let title = self.status_code().canonical_reason().unwrap_or("error");
         let kind = format!("/problems/{code}");
-        let problem = Problem { kind, title, status, code, detail: self.to_string(), accepted, verdicts };
+        let problem = Problem { kind, title, status, code, detail: self.to_string(), accepted, refused };
         response.content_type("application/problem+json").json(problem)
     }
 }
 
 /// The body. `code` is the stable identifier; `detail` may be reworded in any release.
-#[derive(Serialize)]
-struct Problem<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Problem<'a> {
     #[serde(rename = "type")]
     kind: String,
     title: &'static str,
@@ -431,6 +429,6 @@ struct Problem<'a> {
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     accepted: Option<u64>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    verdicts: Option<&'a Verdicts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<&'a [Verdict]>,
 }

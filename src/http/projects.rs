@@ -7,12 +7,14 @@ use actix_web::{
     web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     ApiError, Doors,
+    document::document,
     gate::{demand, demand_project, identify},
+    openapi::answers::{Asked, Changed, Demanded, Looked, Read},
     paging::PageQuery,
-    streams::document,
 };
 use crate::{
     actors::{ControlError, PrincipalOrderError, ProjectChange},
@@ -21,29 +23,35 @@ use crate::{
 };
 
 /// What a client sends to make a project.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewProject)]
 struct ProjectRequest {
     name: ProjectName,
     #[serde(default)]
+    #[schema(max_length = 5000)]
     description: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ProjectChange)]
 struct ChangeRequest {
+    #[schema(max_length = 5000)]
     description: Option<String>,
     state: Option<ProjectState>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Membership)]
 struct MemberRequest {
     role: Role,
 }
 
 /// A project as the API shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Project)]
 struct ProjectAnswer<'a> {
     name: &'a ProjectName,
     description: &'a str,
@@ -52,29 +60,35 @@ struct ProjectAnswer<'a> {
     members: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Projects)]
 struct ProjectsAnswer<'a> {
     projects: Vec<ProjectAnswer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_page_token: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Members)]
 struct MembersAnswer<'a> {
     members: Vec<MemberAnswer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_page_token: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Member)]
 struct MemberAnswer<'a> {
     id: &'a PrincipalId,
     role: Role,
 }
 
 /// Makes a project without members.
+#[utoipa::path(post, path = "/api/v1/projects", operation_id = "create_project", tag = "projects",
+    request_body = ProjectRequest,
+    responses((status = 201, body = ProjectAnswer), Asked, Demanded, Read, Changed))]
 pub(super) async fn create(
     request: HttpRequest,
     payload: Payload,
@@ -87,6 +101,9 @@ pub(super) async fn create(
 }
 
 /// Projects that the caller sees, by name, in pages.
+#[utoipa::path(get, path = "/api/v1/projects", operation_id = "list_projects", tag = "projects",
+    params(PageQuery),
+    responses((status = 200, body = ProjectsAnswer), Asked))]
 pub(super) async fn list(
     request: HttpRequest,
     query: Query<PageQuery>,
@@ -101,6 +118,9 @@ pub(super) async fn list(
 }
 
 /// One project.
+#[utoipa::path(get, path = "/api/v1/projects/{name}", operation_id = "get_project", tag = "projects",
+    params(("name" = ProjectName, Path)),
+    responses((status = 200, body = ProjectAnswer), Asked, Looked))]
 pub(super) async fn get(
     request: HttpRequest,
     name: Path<String>,
@@ -111,6 +131,10 @@ pub(super) async fn get(
 }
 
 /// Changes a project's description or state.
+#[utoipa::path(patch, path = "/api/v1/projects/{name}", operation_id = "update_project", tag = "projects",
+    request_body = ChangeRequest,
+    params(("name" = ProjectName, Path)),
+    responses((status = 200, body = ProjectAnswer), Asked, Demanded, Looked, Read, Changed))]
 pub(super) async fn change(
     request: HttpRequest,
     name: Path<String>,
@@ -126,6 +150,9 @@ pub(super) async fn change(
 }
 
 /// Deletes a project that nothing belongs to.
+#[utoipa::path(delete, path = "/api/v1/projects/{name}", operation_id = "delete_project", tag = "projects",
+    params(("name" = ProjectName, Path)),
+    responses((status = 204), Asked, Demanded, Looked, Changed))]
 pub(super) async fn delete(
     request: HttpRequest,
     name: Path<String>,
@@ -137,6 +164,9 @@ pub(super) async fn delete(
 }
 
 /// Who works on a project, by id, in pages.
+#[utoipa::path(get, path = "/api/v1/projects/{name}/members", operation_id = "list_members", tag = "projects",
+    params(PageQuery, ("name" = ProjectName, Path)),
+    responses((status = 200, body = MembersAnswer), Asked, Looked))]
 pub(super) async fn list_members(
     request: HttpRequest,
     name: Path<String>,
@@ -151,6 +181,10 @@ pub(super) async fn list_members(
 }
 
 /// Puts a principal into a project, or gives a member another role.
+#[utoipa::path(put, path = "/api/v1/projects/{name}/members/{principal}", operation_id = "add_member", tag = "projects",
+    request_body = MemberRequest,
+    params(("name" = ProjectName, Path), ("principal" = PrincipalId, Path)),
+    responses((status = 200, body = MembersAnswer), Asked, Demanded, Looked, Read, Changed))]
 pub(super) async fn set_member(
     request: HttpRequest,
     path: Path<(String, String)>,
@@ -166,6 +200,9 @@ pub(super) async fn set_member(
 }
 
 /// Takes a principal out of a project.
+#[utoipa::path(delete, path = "/api/v1/projects/{name}/members/{principal}", operation_id = "remove_member", tag = "projects",
+    params(("name" = ProjectName, Path), ("principal" = PrincipalId, Path)),
+    responses((status = 204), Asked, Demanded, Looked, Changed))]
 pub(super) async fn remove_member(
     request: HttpRequest,
     path: Path<(String, String)>,

@@ -19,6 +19,7 @@ mod harness;
 mod keys;
 mod listener;
 mod oidc;
+mod openapi;
 mod oracle;
 mod pages;
 mod policies;
