@@ -9,6 +9,7 @@ use super::{
     api_tokens::{self, CreatedToken, NewToken, TokenChoice},
     ask::respond,
     audited::{change as change_of, changed},
+    contract_orders::{Expected, demand_version},
     inventory_store::{PRINCIPAL, PROJECT, READ_GRANT},
     read_grants,
     registry::{ControlError, RegistryMsg, RegistryState, Reply},
@@ -70,8 +71,8 @@ type KnownReply = Reply<Arc<KnownPrincipal>>;
 
 pub(super) enum PrincipalOrder {
     Create { by: Who, new: NewPrincipal, reply: KnownReply },
-    Change { by: Who, id: PrincipalId, change: PrincipalChange, reply: KnownReply },
-    Delete { by: Who, id: PrincipalId, reply: Reply<()> },
+    Change { by: Who, id: PrincipalId, change: PrincipalChange, expected: Expected, reply: KnownReply },
+    Delete { by: Who, id: PrincipalId, expected: Expected, reply: Reply<()> },
     Meet { id: PrincipalId, name: String, email: Option<String>, reply: KnownReply },
     CreateToken { by: Who, id: PrincipalId, new: NewToken, reply: Reply<CreatedToken> },
     RevokeTokens { by: Who, id: PrincipalId, which: TokenChoice, reply: Reply<()> },
@@ -83,10 +84,12 @@ impl PrincipalOrder {
     pub(super) async fn carry_out(self, state: &RegistryState) {
         match self {
             PrincipalOrder::Create { by, new, reply } => respond(reply, create(state, &by, new).await),
-            PrincipalOrder::Change { by, id, change, reply } => {
-                respond(reply, self::change(state, &by, &id, change).await);
+            PrincipalOrder::Change { by, id, change, expected, reply } => {
+                respond(reply, self::change(state, &by, &id, change, expected).await);
             }
-            PrincipalOrder::Delete { by, id, reply } => respond(reply, delete(state, &by, &id).await),
+            PrincipalOrder::Delete { by, id, expected, reply } => {
+                respond(reply, delete(state, &by, &id, expected).await);
+            }
             PrincipalOrder::Meet { id, name, email, reply } => {
                 respond(reply, meet(state, id, name, email).await);
             }
@@ -130,8 +133,9 @@ impl RegistryHandle {
         by: Who,
         id: PrincipalId,
         change: PrincipalChange,
+        expected: Expected,
     ) -> Result<Arc<KnownPrincipal>, ControlError> {
-        self.ask_principal(|reply| PrincipalOrder::Change { by, id, change, reply }).await
+        self.ask_principal(|reply| PrincipalOrder::Change { by, id, change, expected, reply }).await
     }
 
     /// Deletes a principal with its tokens, memberships and grants. Its id is not given again.
@@ -139,8 +143,13 @@ impl RegistryHandle {
     /// # Errors
     ///
     /// [`ControlError`].
-    pub async fn delete_principal(&self, by: Who, id: PrincipalId) -> Result<(), ControlError> {
-        self.ask_principal(|reply| PrincipalOrder::Delete { by, id, reply }).await
+    pub async fn delete_principal(
+        &self,
+        by: Who,
+        id: PrincipalId,
+        expected: Expected,
+    ) -> Result<(), ControlError> {
+        self.ask_principal(|reply| PrincipalOrder::Delete { by, id, expected, reply }).await
     }
 
     /// Writes down a person who logged in at the issuer for the first time.
@@ -211,9 +220,11 @@ async fn change(
     by: &Who,
     id: &PrincipalId,
     change: PrincipalChange,
+    expected: Expected,
 ) -> Result<Arc<KnownPrincipal>, ControlError> {
     let inventory = state.args.inventory.load_full();
     let before = known(&inventory, id)?;
+    demand_version(expected, before.version)?;
     let mut after = before.principal.clone();
     after.name = change.name.unwrap_or(after.name);
     after.email = change.email.filter(|email| !email.is_empty()).or(after.email);
@@ -230,9 +241,15 @@ async fn change(
     known(&state.args.inventory.load(), id)
 }
 
-async fn delete(state: &RegistryState, by: &Who, id: &PrincipalId) -> Result<(), ControlError> {
+async fn delete(
+    state: &RegistryState,
+    by: &Who,
+    id: &PrincipalId,
+    expected: Expected,
+) -> Result<(), ControlError> {
     let inventory = state.args.inventory.load_full();
     let before = known(&inventory, id)?;
+    demand_version(expected, before.version)?;
     demand_admin_left(&inventory, by, &before.principal, false)?;
     let tombstone = Principal {
         name: String::new(),

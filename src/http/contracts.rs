@@ -15,9 +15,10 @@ use super::{
     ApiError, Doors,
     document::document,
     gate::{self, contract_rights, demand_contract, identify},
+    once::once,
     openapi::{
         answers::{Asked, Changed, Demanded, Looked, Matched, Read},
-        names::{ETag, Handle, IfMatch, RefName, RefVersion, Step},
+        names::{CreateHeader, ETag, Handle, IfMatch, RefName, RefVersion, Step},
     },
     paging::page,
     precondition::{etag, if_match},
@@ -115,6 +116,7 @@ pub(super) struct ListQuery {
 /// Makes a contract in state DRAFT.
 #[utoipa::path(post, path = "/api/v1/contracts", operation_id = "create_contract", tag = "contracts",
     request_body = ContractRequest,
+    params(CreateHeader),
     responses((status = 201, body = ContractAnswer, headers(("ETag" = ETag))), Asked, Demanded, Looked, Read, Changed))]
 pub(super) async fn create(
     request: HttpRequest,
@@ -122,14 +124,17 @@ pub(super) async fn create(
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let identity = identify(&request, &doors).await?;
-    let wanted: ContractRequest = document(&request, payload, &doors).await?;
-    let by = gate::demand_project_of(&identity, Permission::CreateContracts, &wanted.project)?;
-    let reference = wanted.reference.clone();
-    let reference = reference.ok_or_else(|| ApiError::BodyInvalid("field ref is missing".to_owned()))?;
-    let mut new = parse(&identity, &reference, &wanted)?;
-    new.contract.project = wanted.project;
-    let made = doors.registry.create_contract(by, new).await?;
-    Ok(show(HttpResponse::Created(), &doors, &made))
+    let (maker, door) = (identity.clone(), doors.clone());
+    once(&request, payload, &doors, &identity, async move |wanted: ContractRequest| {
+        let by = gate::demand_project_of(&maker, Permission::CreateContracts, &wanted.project)?;
+        let reference = wanted.reference.clone();
+        let reference = reference.ok_or_else(|| ApiError::BodyInvalid("field ref is missing".to_owned()))?;
+        let mut new = parse(&maker, &reference, &wanted)?;
+        new.contract.project = wanted.project;
+        let made = door.registry.create_contract(by, new).await?;
+        Ok(show(HttpResponse::Created(), &door, &made))
+    })
+    .await
 }
 
 /// Puts another text in the place of a DRAFT.

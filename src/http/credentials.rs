@@ -2,6 +2,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
+    http::header::CACHE_CONTROL,
     web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
@@ -9,9 +10,12 @@ use utoipa::ToSchema;
 
 use super::{
     ApiError, Doors,
-    body::Body,
     gate::demand_stream,
-    openapi::answers::{Asked, Changed, Demanded, Looked, Read},
+    once::once,
+    openapi::{
+        answers::{Asked, Changed, Demanded, Looked, Read},
+        names::CreateHeader,
+    },
     paging::PageQuery,
 };
 use crate::{
@@ -56,7 +60,7 @@ struct CredentialsAnswer<'a> {
 /// Issues a credential; its secret is told here and never again.
 #[utoipa::path(post, path = "/api/v1/streams/{name}/credentials", operation_id = "create_credentials", tag = "credentials",
     request_body = Option<CredentialRequest>,
-    params(("name" = StreamName, Path)),
+    params(CreateHeader, ("name" = StreamName, Path)),
     responses((status = 201, body = CredentialAnswer), Asked, Demanded, Looked, Read, Changed))]
 pub(super) async fn issue(
     request: HttpRequest,
@@ -65,23 +69,20 @@ pub(super) async fn issue(
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (identity, known) = demand_stream(&request, &doors, Permission::CreateResources, &name).await?;
-    let body = Body::open(&request, payload, &doors, REQUEST_BYTES_MAX)?.whole().await?;
-    let wanted: CredentialRequest = match &body.bytes[..] {
-        [] => CredentialRequest::default(),
-        bytes => serde_json::from_slice(bytes)
-            .map_err(|_| ApiError::BodyInvalid("replaces and overlapS, or nothing".into()))?,
-    };
-    if wanted.overlap_s > OVERLAP_S_MAX || (wanted.overlap_s > 0 && wanted.replaces.is_none()) {
-        return Err(ApiError::BodyInvalid("overlapS: 0 to 2592000, with replaces".into()));
-    }
-    let replaces = wanted.replaces.map(|client_id| Replacement {
-        client_id: (client_id != "*").then_some(client_id),
-        overlap_s: wanted.overlap_s,
-    });
-    let issued =
-        doors.registry.issue_credential(identity.who(), known.definition.name.clone(), replaces).await?;
-    let secret = issued.client_secret.text();
-    Ok(HttpResponse::Created().json(answer(&issued.credential, Some(secret))))
+    let (by, registry) = (identity.who(), doors.registry.clone());
+    once(&request, payload, &doors, &identity, async move |wanted: CredentialRequest| {
+        if wanted.overlap_s > OVERLAP_S_MAX || (wanted.overlap_s > 0 && wanted.replaces.is_none()) {
+            return Err(ApiError::BodyInvalid("overlapS: 0 to 2592000, with replaces".into()));
+        }
+        let replaces = wanted.replaces.map(|client_id| Replacement {
+            client_id: (client_id != "*").then_some(client_id),
+            overlap_s: wanted.overlap_s,
+        });
+        let issued = registry.issue_credential(by, known.definition.name.clone(), replaces).await?;
+        let shown = answer(&issued.credential, Some(issued.client_secret.text()));
+        Ok(HttpResponse::Created().insert_header((CACHE_CONTROL, "no-store")).json(shown))
+    })
+    .await
 }
 
 /// The credentials of a stream, oldest first, in pages.
@@ -133,5 +134,4 @@ fn answer<'a>(stored: &'a StoredCredential, client_secret: Option<&'a str>) -> C
     }
 }
 
-const REQUEST_BYTES_MAX: usize = 4096;
 const OVERLAP_S_MAX: u32 = 30 * 24 * 60 * 60;

@@ -45,11 +45,16 @@ pub(super) async fn document<T: DeserializeOwned>(
     payload: Payload,
     doors: &Doors,
 ) -> Result<T, ApiError> {
-    let body = Body::open(request, payload, doors, 4 * limits::DOCUMENT_BYTES_MAX)?.whole().await?;
+    let body = Body::open(request, payload, doors, DOCUMENT_BYTES_MAX)?.whole().await?;
     parse(&body.bytes)
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+/// The document in `bytes`.
+///
+/// # Errors
+///
+/// [`ApiError::BodyInvalid`]: says what and where, and quotes no value.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(bytes).map(|Mapped(document)| document).map_err(|error| {
         // serde quotes a value it did not like, and that may be a secret; names of fields it may quote.
         let said = error.to_string();
@@ -59,3 +64,6 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         ApiError::BodyInvalid(format!("{kind}, line {} column {}", error.line(), error.column()))
     })
 }
+
+/// A contract and its schema as texts in JSON, each escaped.
+pub(super) const DOCUMENT_BYTES_MAX: usize = 4 * limits::DOCUMENT_BYTES_MAX;

@@ -9,9 +9,12 @@ use utoipa::ToSchema;
 
 use super::{
     ApiError, Doors,
-    document::document,
     gate::demand_stream,
-    openapi::answers::{Asked, Changed, Demanded, Looked, Read},
+    once::once,
+    openapi::{
+        answers::{Asked, Changed, Demanded, Looked, Read},
+        names::CreateHeader,
+    },
     paging::PageQuery,
 };
 use crate::{
@@ -53,7 +56,7 @@ struct GrantsAnswer<'a> {
 /// Lets a principal read the events of a stream.
 #[utoipa::path(post, path = "/api/v1/streams/{name}/grants", operation_id = "grant_read", tag = "grants",
     request_body = GrantRequest,
-    params(("name" = StreamName, Path)),
+    params(CreateHeader, ("name" = StreamName, Path)),
     responses((status = 201, body = GrantAnswer), Asked, Demanded, Looked, Read, Changed))]
 pub(super) async fn create(
     request: HttpRequest,
@@ -62,11 +65,14 @@ pub(super) async fn create(
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (identity, known) = demand_stream(&request, &doors, Permission::GrantReads, &name).await?;
-    let GrantRequest { principal, expires } = document(&request, payload, &doors).await?;
-    let stream = known.definition.name.clone();
-    let grant = ReadGrant { stream, principal, created: Timestamp(0), expires };
-    let made = doors.registry.grant_read(identity.who(), grant).await?;
-    Ok(HttpResponse::Created().json(answer(&made.grant)))
+    let (by, registry) = (identity.who(), doors.registry.clone());
+    once(&request, payload, &doors, &identity, async move |wanted: GrantRequest| {
+        let stream = known.definition.name.clone();
+        let GrantRequest { principal, expires } = wanted;
+        let grant = ReadGrant { stream, principal, created: Timestamp(0), expires };
+        Ok(HttpResponse::Created().json(answer(&registry.grant_read(by, grant).await?.grant)))
+    })
+    .await
 }
 
 /// The grants on a stream, by principal, in pages.

@@ -19,6 +19,7 @@ mod grants;
 mod health;
 mod ingest;
 pub mod listener;
+mod once;
 mod openapi;
 mod paging;
 mod policies;

@@ -1,7 +1,8 @@
 //! `/api/v1/policies`: how long keys live, and on what legal ground.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::header::ETAG,
     web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
@@ -9,13 +10,17 @@ use utoipa::ToSchema;
 
 use super::{
     ApiError, Doors,
-    document::document,
     gate::{demand, identify},
-    openapi::answers::{Asked, Changed, Demanded, Looked, Read},
+    once::once,
+    openapi::{
+        answers::{Asked, Changed, Demanded, Looked, Matched, Read},
+        names::{CreateHeader, ETag, IfMatch},
+    },
     paging::PageQuery,
+    precondition::{etag, if_match},
 };
 use crate::{
-    actors::{ControlError, NewPolicy, OrderError},
+    actors::{ControlError, KnownPolicy, NewPolicy, OrderError},
     domain::{AfterErasure, Permission, Policy, PolicyState},
 };
 
@@ -49,17 +54,21 @@ struct PoliciesAnswer<'a> {
 /// Makes a policy in state DRAFT.
 #[utoipa::path(post, path = "/api/v1/policies", operation_id = "create_policy", tag = "policies",
     request_body = PolicyRequest,
-    responses((status = 201, body = Policy), Asked, Demanded, Read, Changed))]
+    params(CreateHeader),
+    responses((status = 201, body = Policy, headers(("ETag" = ETag))), Asked, Demanded, Read, Changed))]
 pub(super) async fn create(
     request: HttpRequest,
     payload: Payload,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
-    let by = demand(&request, &doors, Permission::ManagePolicies).await?.who();
-    let wanted: PolicyRequest = document(&request, payload, &doors).await?;
-    let PolicyRequest { name, description, retention_days, legal_ground, after_erasure } = wanted;
-    let new = NewPolicy { name, description, retention_days, legal_ground, after_erasure };
-    Ok(HttpResponse::Created().json(doors.registry.create_policy(by, new).await?))
+    let identity = demand(&request, &doors, Permission::ManagePolicies).await?;
+    let (by, registry) = (identity.who(), doors.registry.clone());
+    once(&request, payload, &doors, &identity, async move |wanted: PolicyRequest| {
+        let PolicyRequest { name, description, retention_days, legal_ground, after_erasure } = wanted;
+        let new = NewPolicy { name, description, retention_days, legal_ground, after_erasure };
+        Ok(shown(HttpResponse::Created(), &registry.create_policy(by, new).await?))
+    })
+    .await
 }
 
 /// The policies, by name, in pages.
@@ -82,7 +91,7 @@ pub(super) async fn list(
 /// One policy, by id or name.
 #[utoipa::path(get, path = "/api/v1/policies/{named}", operation_id = "get_policy", tag = "policies",
     params(("named" = String, Path, description = "Id or name.")),
-    responses((status = 200, body = Policy), Asked, Looked))]
+    responses((status = 200, body = Policy, headers(("ETag" = ETag))), Asked, Looked))]
 pub(super) async fn get(
     request: HttpRequest,
     named: Path<String>,
@@ -91,13 +100,13 @@ pub(super) async fn get(
     let identity = identify(&request, &doors).await?;
     let inventory = identity.inventory();
     let known = inventory.policy(&named).ok_or(ControlError::Order(OrderError::PolicyUnknown))?;
-    Ok(HttpResponse::Ok().json(&*known.policy))
+    Ok(shown(HttpResponse::Ok(), known))
 }
 
 /// Lets streams use a policy, which can then no longer change.
 #[utoipa::path(post, path = "/api/v1/policies/{named}/activate", operation_id = "activate_policy", tag = "policies",
-    params(("named" = String, Path, description = "Id or name.")),
-    responses((status = 200, body = Policy), Asked, Demanded, Looked, Changed))]
+    params(IfMatch, ("named" = String, Path, description = "Id or name.")),
+    responses((status = 200, body = Policy, headers(("ETag" = ETag))), Asked, Demanded, Looked, Changed, Matched))]
 pub(super) async fn activate(
     request: HttpRequest,
     named: Path<String>,
@@ -108,8 +117,8 @@ pub(super) async fn activate(
 
 /// Lets no more streams use a policy.
 #[utoipa::path(post, path = "/api/v1/policies/{named}/archive", operation_id = "archive_policy", tag = "policies",
-    params(("named" = String, Path, description = "Id or name.")),
-    responses((status = 200, body = Policy), Asked, Demanded, Looked, Changed))]
+    params(IfMatch, ("named" = String, Path, description = "Id or name.")),
+    responses((status = 200, body = Policy, headers(("ETag" = ETag))), Asked, Demanded, Looked, Changed, Matched))]
 pub(super) async fn archive(
     request: HttpRequest,
     named: Path<String>,
@@ -120,15 +129,16 @@ pub(super) async fn archive(
 
 /// Deletes a policy that is not ACTIVE.
 #[utoipa::path(delete, path = "/api/v1/policies/{named}", operation_id = "delete_policy", tag = "policies",
-    params(("named" = String, Path, description = "Id or name.")),
-    responses((status = 204), Asked, Demanded, Looked, Changed))]
+    params(IfMatch, ("named" = String, Path, description = "Id or name.")),
+    responses((status = 204), Asked, Demanded, Looked, Changed, Matched))]
 pub(super) async fn delete(
     request: HttpRequest,
     named: Path<String>,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let by = demand(&request, &doors, Permission::ManagePolicies).await?.who();
-    doors.registry.delete_policy(by, named.into_inner()).await?;
+    let expected = if_match(request.headers())?;
+    doors.registry.delete_policy(by, named.into_inner(), expected).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -139,5 +149,11 @@ async fn step(
     to: PolicyState,
 ) -> Result<HttpResponse, ApiError> {
     let by = demand(request, doors, Permission::ManagePolicies).await?.who();
-    Ok(HttpResponse::Ok().json(doors.registry.step_policy(by, named.into_inner(), to).await?))
+    let expected = if_match(request.headers())?;
+    let known = doors.registry.step_policy(by, named.into_inner(), to, expected).await?;
+    Ok(shown(HttpResponse::Ok(), &known))
+}
+
+fn shown(mut response: HttpResponseBuilder, known: &KnownPolicy) -> HttpResponse {
+    response.insert_header((ETAG, etag(known.version))).json(&*known.policy)
 }

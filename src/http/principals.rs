@@ -1,8 +1,8 @@
 //! `/api/v1/principals`: users and service accounts, and their API tokens.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
-    http::header::CACHE_CONTROL,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::header::{CACHE_CONTROL, ETAG},
     web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
@@ -12,11 +12,16 @@ use super::{
     ApiError, Doors,
     document::document,
     gate::{demand, demand_principal, identify},
-    openapi::answers::{Asked, Changed, Demanded, Looked, Read},
+    once::once,
+    openapi::{
+        answers::{Asked, Changed, Demanded, Looked, Matched, Read},
+        names::{CreateHeader, ETag, IfMatch},
+    },
     paging::{PageQuery, page},
+    precondition::{etag, if_match},
 };
 use crate::{
-    actors::{NewPrincipal, NewToken, PrincipalChange, TokenChoice},
+    actors::{KnownPrincipal, NewPrincipal, NewToken, PrincipalChange, TokenChoice},
     clock::Timestamp,
     domain::{ApiToken, Permission, Principal, PrincipalId, PrincipalKind, Role},
 };
@@ -122,17 +127,22 @@ struct TokensAnswer<'a> {
 /// Makes a user or a service account, without a token.
 #[utoipa::path(post, path = "/api/v1/principals", operation_id = "create_principal", tag = "principals",
     request_body = PrincipalRequest,
-    responses((status = 201, body = PrincipalAnswer), Asked, Demanded, Read, Changed))]
+    params(CreateHeader),
+    responses((status = 201, body = PrincipalAnswer, headers(("ETag" = ETag))), Asked, Demanded, Read, Changed))]
 pub(super) async fn create(
     request: HttpRequest,
     payload: Payload,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let identity = demand(&request, &doors, Permission::ManagePrincipals).await?;
-    let PrincipalRequest { id, kind, name, email, role } = document(&request, payload, &doors).await?;
-    let new = NewPrincipal { id, kind, name, email, role };
-    let known = doors.registry.create_principal(identity.who(), new).await?;
-    Ok(HttpResponse::Created().json(answer(&known.principal)))
+    let (by, registry) = (identity.who(), doors.registry.clone());
+    once(&request, payload, &doors, &identity, async move |wanted: PrincipalRequest| {
+        let PrincipalRequest { id, kind, name, email, role } = wanted;
+        let new = NewPrincipal { id, kind, name, email, role };
+        let known = registry.create_principal(by, new).await?;
+        Ok(shown(HttpResponse::Created(), &known))
+    })
+    .await
 }
 
 /// Principals that the caller sees, by id, in pages: all, or itself.
@@ -163,21 +173,21 @@ pub(super) async fn list(
 /// One principal.
 #[utoipa::path(get, path = "/api/v1/principals/{id}", operation_id = "get_principal", tag = "principals",
     params(("id" = PrincipalId, Path)),
-    responses((status = 200, body = PrincipalAnswer), Asked, Looked, Changed))]
+    responses((status = 200, body = PrincipalAnswer, headers(("ETag" = ETag))), Asked, Looked, Changed))]
 pub(super) async fn get(
     request: HttpRequest,
     id: Path<String>,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (_, known) = demand_principal(&request, &doors, &id, true).await?;
-    Ok(HttpResponse::Ok().json(answer(&known.principal)))
+    Ok(shown(HttpResponse::Ok(), &known))
 }
 
 /// Changes a principal's name, address, role, or whether it is disabled.
 #[utoipa::path(patch, path = "/api/v1/principals/{id}", operation_id = "update_principal", tag = "principals",
     request_body = ChangeRequest,
-    params(("id" = PrincipalId, Path)),
-    responses((status = 200, body = PrincipalAnswer), Asked, Demanded, Looked, Read, Changed))]
+    params(IfMatch, ("id" = PrincipalId, Path)),
+    responses((status = 200, body = PrincipalAnswer, headers(("ETag" = ETag))), Asked, Demanded, Looked, Read, Changed, Matched))]
 pub(super) async fn change(
     request: HttpRequest,
     id: Path<String>,
@@ -185,31 +195,33 @@ pub(super) async fn change(
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (identity, known) = demand_principal(&request, &doors, &id, false).await?;
+    let expected = if_match(request.headers())?;
     let ChangeRequest { name, email, role, disabled } = document(&request, payload, &doors).await?;
     let change = PrincipalChange { name, email, role, disabled };
     let id = known.principal.id.clone();
-    let known = doors.registry.change_principal(identity.who(), id, change).await?;
-    Ok(HttpResponse::Ok().json(answer(&known.principal)))
+    let known = doors.registry.change_principal(identity.who(), id, change, expected).await?;
+    Ok(shown(HttpResponse::Ok(), &known))
 }
 
 /// Deletes a principal with its tokens, memberships and grants.
 #[utoipa::path(delete, path = "/api/v1/principals/{id}", operation_id = "delete_principal", tag = "principals",
-    params(("id" = PrincipalId, Path)),
-    responses((status = 204), Asked, Demanded, Looked, Changed))]
+    params(IfMatch, ("id" = PrincipalId, Path)),
+    responses((status = 204), Asked, Demanded, Looked, Changed, Matched))]
 pub(super) async fn delete(
     request: HttpRequest,
     id: Path<String>,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (identity, known) = demand_principal(&request, &doors, &id, false).await?;
-    doors.registry.delete_principal(identity.who(), known.principal.id.clone()).await?;
+    let expected = if_match(request.headers())?;
+    doors.registry.delete_principal(identity.who(), known.principal.id.clone(), expected).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// Makes an API token; its text is told here and never again.
 #[utoipa::path(post, path = "/api/v1/principals/{id}/tokens", operation_id = "create_token", tag = "principals",
-    request_body = TokenRequest,
-    params(("id" = PrincipalId, Path)),
+    request_body = Option<TokenRequest>,
+    params(CreateHeader, ("id" = PrincipalId, Path)),
     responses((status = 201, body = TokenAnswer), Asked, Looked, Read, Changed))]
 pub(super) async fn create_token(
     request: HttpRequest,
@@ -218,11 +230,14 @@ pub(super) async fn create_token(
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (identity, known) = demand_principal(&request, &doors, &id, true).await?;
-    let wanted: TokenRequest = document(&request, payload, &doors).await?;
-    let new = NewToken { name: wanted.name, days: wanted.expires_in_days };
-    let made = doors.registry.create_token(identity.who(), known.principal.id.clone(), new).await?;
-    let shown = token_answer(&doors, &made.token, Some(&made.text));
-    Ok(HttpResponse::Created().insert_header((CACHE_CONTROL, "no-store")).json(shown))
+    let (by, id, maker) = (identity.who(), known.principal.id.clone(), doors.clone());
+    once(&request, payload, &doors, &identity, async move |wanted: TokenRequest| {
+        let new = NewToken { name: wanted.name, days: wanted.expires_in_days };
+        let made = maker.registry.create_token(by, id, new).await?;
+        let shown = token_answer(&maker, &made.token, Some(&made.text));
+        Ok(HttpResponse::Created().insert_header((CACHE_CONTROL, "no-store")).json(shown))
+    })
+    .await
 }
 
 /// The tokens of a principal, the newest first, in pages.
@@ -278,6 +293,10 @@ async fn revoke(
     let (identity, known) = demand_principal(request, doors, id, true).await?;
     doors.registry.revoke_tokens(identity.who(), known.principal.id.clone(), which).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+fn shown(mut response: HttpResponseBuilder, known: &KnownPrincipal) -> HttpResponse {
+    response.insert_header((ETAG, etag(known.version))).json(answer(&known.principal))
 }
 
 fn answer(principal: &Principal) -> PrincipalAnswer<'_> {

@@ -20,7 +20,7 @@ use crate::{
         StreamOrderError, UsageError,
     },
     event::container::ContainerError,
-    gateway::{AccessError, CensusError, ReadError, Refusal, TrialError},
+    gateway::{AccessError, CensusError, ReadError, Refusal, RepeatError, TrialError},
     schema_code::CodeError,
     storage::{AppendError, LogError},
 };
@@ -82,6 +82,10 @@ pub enum ApiError {
     Code(#[from] CodeError),
     #[error(transparent)]
     Trial(#[from] TrialError),
+    #[error(transparent)]
+    Repeat(#[from] RepeatError),
+    #[error("the work was broken off: look whether it was done")]
+    Interrupted,
     #[error("no such route")]
     RouteUnknown,
     #[error("this route does not take this method")]
@@ -152,6 +156,10 @@ impl ApiError {
             Self::Trial(TrialError::Log(_)) => ("log_unavailable", 503, Some(2)),
             Self::Trial(TrialError::Keys(_)) => ("key_unavailable", 503, Some(2)),
             Self::Trial(TrialError::Busy) => ("overloaded", 503, Some(5)),
+            Self::Repeat(RepeatError::OtherRequest) => ("idempotency_key_reused", 409, None),
+            Self::Repeat(RepeatError::Busy) => ("idempotency_key_busy", 409, Some(1)),
+            Self::Repeat(RepeatError::Full) => ("idempotency_keys_full", 429, Some(3600)),
+            Self::Repeat(RepeatError::Unavailable) | Self::Interrupted => ("store_unavailable", 503, Some(2)),
             Self::RouteUnknown => ("route_unknown", 404, None),
             Self::MethodUnknown => ("method_unknown", 405, None),
         }
@@ -315,7 +323,10 @@ pub const CODES: &[&str] = &[
     "field_type",
     "field_unknown",
     "header_invalid",
+    "idempotency_key_busy",
     "idempotency_key_invalid",
+    "idempotency_key_reused",
+    "idempotency_keys_full",
     "issuer_unavailable",
     "json_duplicate_key",
     "json_invalid",

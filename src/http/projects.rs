@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::header::ETAG,
     web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
@@ -13,11 +14,16 @@ use super::{
     ApiError, Doors,
     document::document,
     gate::{demand, demand_project, identify},
-    openapi::answers::{Asked, Changed, Demanded, Looked, Read},
+    once::once,
+    openapi::{
+        answers::{Asked, Changed, Demanded, Looked, Matched, Read},
+        names::{CreateHeader, ETag, IfMatch},
+    },
     paging::PageQuery,
+    precondition::{etag, if_match},
 };
 use crate::{
-    actors::{ControlError, PrincipalOrderError, ProjectChange},
+    actors::{ControlError, KnownProject, PrincipalOrderError, ProjectChange},
     clock::Timestamp,
     domain::{Permission, PrincipalId, Project, ProjectName, ProjectState, Role},
 };
@@ -88,16 +94,20 @@ struct MemberAnswer<'a> {
 /// Makes a project without members.
 #[utoipa::path(post, path = "/api/v1/projects", operation_id = "create_project", tag = "projects",
     request_body = ProjectRequest,
-    responses((status = 201, body = ProjectAnswer), Asked, Demanded, Read, Changed))]
+    params(CreateHeader),
+    responses((status = 201, body = ProjectAnswer, headers(("ETag" = ETag))), Asked, Demanded, Read, Changed))]
 pub(super) async fn create(
     request: HttpRequest,
     payload: Payload,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let identity = demand(&request, &doors, Permission::CreateProject).await?;
-    let ProjectRequest { name, description } = document(&request, payload, &doors).await?;
-    let known = doors.registry.create_project(identity.who(), name, description).await?;
-    Ok(HttpResponse::Created().json(answer(&known.project)))
+    let (by, registry) = (identity.who(), doors.registry.clone());
+    once(&request, payload, &doors, &identity, async move |wanted: ProjectRequest| {
+        let known = registry.create_project(by, wanted.name, wanted.description).await?;
+        Ok(shown(HttpResponse::Created(), &known))
+    })
+    .await
 }
 
 /// Projects that the caller sees, by name, in pages.
@@ -120,21 +130,21 @@ pub(super) async fn list(
 /// One project.
 #[utoipa::path(get, path = "/api/v1/projects/{name}", operation_id = "get_project", tag = "projects",
     params(("name" = ProjectName, Path)),
-    responses((status = 200, body = ProjectAnswer), Asked, Looked))]
+    responses((status = 200, body = ProjectAnswer, headers(("ETag" = ETag))), Asked, Looked))]
 pub(super) async fn get(
     request: HttpRequest,
     name: Path<String>,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (_, known) = demand_project(&request, &doors, Permission::ViewResources, &name).await?;
-    Ok(HttpResponse::Ok().json(answer(&known.project)))
+    Ok(shown(HttpResponse::Ok(), &known))
 }
 
 /// Changes a project's description or state.
 #[utoipa::path(patch, path = "/api/v1/projects/{name}", operation_id = "update_project", tag = "projects",
     request_body = ChangeRequest,
-    params(("name" = ProjectName, Path)),
-    responses((status = 200, body = ProjectAnswer), Asked, Demanded, Looked, Read, Changed))]
+    params(IfMatch, ("name" = ProjectName, Path)),
+    responses((status = 200, body = ProjectAnswer, headers(("ETag" = ETag))), Asked, Demanded, Looked, Read, Changed, Matched))]
 pub(super) async fn change(
     request: HttpRequest,
     name: Path<String>,
@@ -142,24 +152,26 @@ pub(super) async fn change(
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (identity, known) = demand_project(&request, &doors, Permission::ManageMembers, &name).await?;
+    let expected = if_match(request.headers())?;
     let ChangeRequest { description, state } = document(&request, payload, &doors).await?;
     let change = ProjectChange { description, state };
     let name = known.project.name.clone();
-    let known = doors.registry.change_project(identity.who(), name, change).await?;
-    Ok(HttpResponse::Ok().json(answer(&known.project)))
+    let known = doors.registry.change_project(identity.who(), name, change, expected).await?;
+    Ok(shown(HttpResponse::Ok(), &known))
 }
 
 /// Deletes a project that nothing belongs to.
 #[utoipa::path(delete, path = "/api/v1/projects/{name}", operation_id = "delete_project", tag = "projects",
-    params(("name" = ProjectName, Path)),
-    responses((status = 204), Asked, Demanded, Looked, Changed))]
+    params(IfMatch, ("name" = ProjectName, Path)),
+    responses((status = 204), Asked, Demanded, Looked, Changed, Matched))]
 pub(super) async fn delete(
     request: HttpRequest,
     name: Path<String>,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (identity, known) = demand_project(&request, &doors, Permission::DeleteProject, &name).await?;
-    doors.registry.delete_project(identity.who(), known.project.name.clone()).await?;
+    let expected = if_match(request.headers())?;
+    doors.registry.delete_project(identity.who(), known.project.name.clone(), expected).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -217,6 +229,10 @@ pub(super) async fn remove_member(
 
 fn principal(text: &str) -> Result<PrincipalId, ControlError> {
     text.parse().map_err(|_| ControlError::Principal(PrincipalOrderError::Unknown))
+}
+
+fn shown(mut response: HttpResponseBuilder, known: &KnownProject) -> HttpResponse {
+    response.insert_header((ETAG, etag(known.version))).json(answer(&known.project))
 }
 
 fn answer(project: &Project) -> ProjectAnswer<'_> {

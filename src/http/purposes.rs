@@ -9,9 +9,12 @@ use utoipa::ToSchema;
 
 use super::{
     ApiError, Doors,
-    document::document,
     gate::{demand, identify},
-    openapi::answers::{Asked, Changed, Demanded, Looked, Read},
+    once::once,
+    openapi::{
+        answers::{Asked, Changed, Demanded, Looked, Read},
+        names::CreateHeader,
+    },
     paging::PageQuery,
 };
 use crate::{
@@ -45,16 +48,21 @@ struct PurposesAnswer<'a> {
 /// Gives a level a name.
 #[utoipa::path(post, path = "/api/v1/purposes", operation_id = "create_purpose", tag = "purposes",
     request_body = PurposeRequest,
+    params(CreateHeader),
     responses((status = 201, body = Purpose), Asked, Demanded, Read, Changed))]
 pub(super) async fn create(
     request: HttpRequest,
     payload: Payload,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
-    let by = demand(&request, &doors, Permission::ManagePolicies).await?.who();
-    let PurposeRequest { level, name, description } = document(&request, payload, &doors).await?;
-    let made = doors.registry.create_purpose(by, NewPurpose { level, name, description }).await?;
-    Ok(HttpResponse::Created().json(made))
+    let identity = demand(&request, &doors, Permission::ManagePolicies).await?;
+    let (by, registry) = (identity.who(), doors.registry.clone());
+    once(&request, payload, &doors, &identity, async move |wanted: PurposeRequest| {
+        let PurposeRequest { level, name, description } = wanted;
+        let made = registry.create_purpose(by, NewPurpose { level, name, description }).await?;
+        Ok(HttpResponse::Created().json(made))
+    })
+    .await
 }
 
 /// The map, by level, in pages. It has at most a thousand rows.

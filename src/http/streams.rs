@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::ETAG,
+    http::header::{CACHE_CONTROL, ETAG},
     web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Deserializer, Serialize};
@@ -15,9 +15,10 @@ use super::{
     ApiError, Doors,
     document::{Mapped, document},
     gate::{self, demand_stream, identify},
+    once::once,
     openapi::{
         answers::{Asked, Changed, Demanded, Looked, Matched, Read},
-        names::{ETag, IfMatch},
+        names::{CreateHeader, ETag, IfMatch},
     },
     paging::page,
     precondition::{etag, if_match},
@@ -216,6 +217,7 @@ pub(super) struct DeleteQuery {
 /// Makes a stream; its secret is told here and never again.
 #[utoipa::path(post, path = "/api/v1/streams", operation_id = "create_stream", tag = "streams",
     request_body = StreamRequest,
+    params(CreateHeader),
     responses((status = 201, body = StreamAnswer, headers(("ETag" = ETag))), Asked, Demanded, Looked, Read, Changed))]
 pub(super) async fn create(
     request: HttpRequest,
@@ -223,17 +225,21 @@ pub(super) async fn create(
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let identity = identify(&request, &doors).await?;
-    let wanted: StreamRequest = document(&request, payload, &doors).await?;
-    let new = new_stream(wanted, &identity)?;
-    demand_new(&identity, &new)?;
-    let created = doors.registry.create_stream(identity.who(), new).await?;
-    let secret = (created.client_id.as_str(), created.client_secret.text());
-    let inventory = doors.registry.inventory();
-    let mut response = HttpResponse::Created();
-    if let Some(known) = inventory.stream(&created.definition.name) {
-        response.insert_header((ETAG, etag(known.version)));
-    }
-    Ok(response.json(answer(&created.definition, &inventory, Some(secret))))
+    let (maker, registry) = (identity.clone(), doors.registry.clone());
+    once(&request, payload, &doors, &identity, async move |wanted: StreamRequest| {
+        let new = new_stream(wanted, &maker)?;
+        demand_new(&maker, &new)?;
+        let created = registry.create_stream(maker.who(), new).await?;
+        let secret = (created.client_id.as_str(), created.client_secret.text());
+        let inventory = registry.inventory();
+        let mut response = HttpResponse::Created();
+        response.insert_header((CACHE_CONTROL, "no-store"));
+        if let Some(known) = inventory.stream(&created.definition.name) {
+            response.insert_header((ETAG, etag(known.version)));
+        }
+        Ok(response.json(answer(&created.definition, &inventory, Some(secret))))
+    })
+    .await
 }
 
 /// Streams that the caller sees by name, in pages; those with a tag, those derived from a source.
