@@ -34,7 +34,7 @@ pub(super) async fn once<T: DeserializeOwned + 'static>(
     create: impl AsyncFnOnce(T) -> Result<HttpResponse, ApiError> + 'static,
 ) -> Result<HttpResponse, ApiError> {
     let key = idempotency_key(request.headers())?;
-    if key.is_some_and(|key| !key.bytes().all(|byte| (b' '..=b'~').contains(&byte))) {
+    if key.is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
         return Err(ApiError::IdempotencyKey);
     }
     let body = Body::open(request, payload, doors, DOCUMENT_BYTES_MAX)?.whole().await?;

@@ -125,7 +125,7 @@ headers! {
     OnceHeader: "Idempotency-Key", False, |text| text.min_length(Some(1)).max_length(Some(255)),
         "The same key again within 10 minutes stores nothing again.";
     CreateHeader: "Idempotency-Key", False,
-        |text| text.min_length(Some(1)).max_length(Some(255)).pattern(Some("^[ -~]*$")),
+        |text| text.min_length(Some(1)).max_length(Some(255)).pattern(Some("^[!-~]*$")),
         "The same request with the same key within 24 hours gets the first answer again.";
     ResumeHeader: "Last-Event-ID", False, |text| text.pattern(Some("^[0-9]{1,20}$")),
         "Go on after this sequence; wins over `from`.";
