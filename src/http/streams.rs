@@ -30,7 +30,8 @@ use crate::{
     },
     clock::Timestamp,
     domain::{
-        ConsentRule, ContractRef, FieldPath, Permission, PolicyId, ProjectName, StreamLimits, StreamName,
+        ConsentRule, ConsentRuleError, ContractRef, FieldPath, Permission, PolicyId, ProjectName,
+        StreamLimits, StreamName, limits,
         mask::{MaskConfig, MaskHash, check_seed},
         stream_definition::{DefinitionError, StreamDefinition},
     },
@@ -377,8 +378,11 @@ fn new_stream(wanted: StreamRequest, identity: &Identity) -> Result<NewStream, A
         NamedPurpose::Level(level) => Ok(*level),
         NamedPurpose::Name(name) => inventory.purpose_level(name).map_err(ControlError::from),
     };
-    let purposes = wanted.purposes.iter().map(level).collect::<Result<Vec<i32>, _>>()?;
     let refuse = |error: DefinitionError| ControlError::Stream(StreamOrderError::Definition(error));
+    if wanted.purposes.len() > limits::CONSENT_LEVELS_MAX {
+        return Err(refuse(ConsentRuleError::TooMany.into()).into());
+    }
+    let purposes = wanted.purposes.iter().map(level).collect::<Result<Vec<i32>, _>>()?;
     let derived = match wanted.derived_from {
         None if purposes.is_empty() && wanted.masked_fields.is_empty() => None,
         None => return Err(ControlError::Stream(StreamOrderError::PurposesWithoutSource).into()),
