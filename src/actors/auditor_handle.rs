@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 use ractor::{ActorRef, RpcReplyPort};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{
     Inventory, KnownStream,
@@ -45,15 +46,16 @@ pub(super) struct AuditorShared {
 }
 
 /// Entries in their order, as their bytes are in the tree.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct AuditPage {
+    #[schema(value_type = Vec<Entry>)]
     pub entries: Vec<Box<RawValue>>,
     /// Where to go on; none at the end of the log.
     pub next: Option<u64>,
 }
 
 /// A signed checkpoint and the key it is checked with.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct SignedCheckpoint {
     pub size: u64,
     /// Base64.
@@ -63,7 +65,7 @@ pub struct SignedCheckpoint {
 }
 
 /// Leads from an entry to a checkpoint. Hashes are base64.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct InclusionProof {
     pub index: u64,
     pub size: u64,
@@ -74,7 +76,7 @@ pub struct InclusionProof {
 }
 
 /// Leads from an earlier checkpoint to a later one.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct ConsistencyProof {
     pub from: u64,
     pub to: u64,

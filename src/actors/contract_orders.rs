@@ -32,6 +32,14 @@ pub struct NewContract {
 /// The versions a change may start from; none: any. Source: `If-Match`.
 pub type Expected = Option<Vec<u64>>;
 
+/// Refuses a change of another version than was expected.
+pub(super) fn demand_version(expected: Expected, version: u64) -> Result<(), ControlError> {
+    match expected {
+        Some(versions) if !versions.contains(&version) => Err(ControlError::PreconditionFailed),
+        _ => Ok(()),
+    }
+}
+
 /// What is to be done with one contract.
 pub(super) enum ContractOrder {
     Create(NewContract),

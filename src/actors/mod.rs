@@ -13,6 +13,7 @@
 //! open in memory), `projection` (what a derived stream sees), `ask` (question and answer).
 //! Nothing here knows HTTP. Mailboxes are unbounded in ractor: each file says what bounds its own.
 
+mod api_tokens;
 mod ask;
 mod audited;
 mod auditor;
@@ -48,6 +49,7 @@ mod streams;
 mod workshop;
 
 pub use self::{
+    api_tokens::{CreatedToken, NewToken, TokenChoice},
     auditor::AuditError,
     auditor_handle::{
         AuditPage, AuditorHandle, ConsistencyProof, InclusionProof, ReaderSeat, SignedCheckpoint,
@@ -61,9 +63,7 @@ pub use self::{
     live_stream::{LiveStream, OverLimit},
     order_error::OrderError,
     policies::{KnownPolicy, NewPolicy},
-    principal_orders::{
-        CreatedToken, NewPrincipal, NewToken, PrincipalChange, PrincipalOrderError, TokenChoice,
-    },
+    principal_orders::{NewPrincipal, PrincipalChange, PrincipalOrderError},
     project_orders::{ProjectChange, ProjectOrderError},
     projection::open_fields,
     purposes::{KnownPurpose, NewPurpose},

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     Inventory, RegistryHandle,
     audited::{change, changed},
+    contract_orders::{Expected, demand_version},
     inventory_store,
     order_error::OrderError,
     registry::ControlError,
@@ -37,30 +38,32 @@ impl RegistryHandle {
     /// # Errors
     ///
     /// [`ControlError`].
-    pub async fn create_policy(&self, by: Who, new: NewPolicy) -> Result<Policy, ControlError> {
-        self.order(move |workshop, inventory| async move {
-            let policy = Policy {
-                id: PolicyId(Uuid::new_v4()),
-                name: new.name,
-                description: new.description,
-                retention_days: new.retention_days,
-                legal_ground: new.legal_ground,
-                after_erasure: new.after_erasure,
-                state: PolicyState::Draft,
-            };
-            policy.validate().map_err(OrderError::from)?;
-            // An id and a name share one place in the API, so a name that is an id would hide one.
-            if inventory.policy(&policy.name).is_some() || policy.name.parse::<Uuid>().is_ok() {
-                return Err(OrderError::PolicyExists.into());
-            }
-            // The name is the document's: two nodes cannot both make it.
-            let change = change(inventory_store::POLICY, &policy.name, 0, Some(document(&policy)));
-            let detail = format!("keys live {} days", policy.retention_days);
-            let action = changed("policy", &policy.name, "created", Some(detail));
-            workshop.apply(&by, None, action, vec![change]).await?;
-            Ok(policy)
-        })
-        .await
+    pub async fn create_policy(&self, by: Who, new: NewPolicy) -> Result<KnownPolicy, ControlError> {
+        let made = self
+            .order(move |workshop, inventory| async move {
+                let policy = Policy {
+                    id: PolicyId(Uuid::new_v4()),
+                    name: new.name,
+                    description: new.description,
+                    retention_days: new.retention_days,
+                    legal_ground: new.legal_ground,
+                    after_erasure: new.after_erasure,
+                    state: PolicyState::Draft,
+                };
+                policy.validate().map_err(OrderError::from)?;
+                // An id and a name share one place in the API, so a name that is an id would hide one.
+                if inventory.policy(&policy.name).is_some() || policy.name.parse::<Uuid>().is_ok() {
+                    return Err(OrderError::PolicyExists.into());
+                }
+                // The name is the document's: two nodes cannot both make it.
+                let change = change(inventory_store::POLICY, &policy.name, 0, Some(document(&policy)));
+                let detail = format!("keys live {} days", policy.retention_days);
+                let action = changed("policy", &policy.name, "created", Some(detail));
+                workshop.apply(&by, None, action, vec![change]).await?;
+                Ok(policy.id)
+            })
+            .await?;
+        self.known_policy(made)
     }
 
     /// Takes a policy to state `to`.
@@ -68,24 +71,37 @@ impl RegistryHandle {
     /// # Errors
     ///
     /// [`ControlError`].
-    pub async fn step_policy(&self, by: Who, named: String, to: PolicyState) -> Result<Policy, ControlError> {
-        self.order(move |workshop, inventory| async move {
-            let known = inventory.policy(&named).ok_or(OrderError::PolicyUnknown)?;
-            let mut policy = Policy::clone(&known.policy);
-            if !policy.state.may_become(to) {
-                return Err(OrderError::PolicyState(policy.state.as_str()).into());
-            }
-            if to == PolicyState::Archived {
-                refuse_used(&inventory, policy.id)?;
-            }
-            policy.state = to;
-            let body = Some(document(&policy));
-            let change = change(inventory_store::POLICY, &policy.name, known.version, body);
-            let action = changed("policy", &policy.name, "stepped", Some(to.as_str().to_owned()));
-            workshop.apply(&by, None, action, vec![change]).await?;
-            Ok(policy)
-        })
-        .await
+    pub async fn step_policy(
+        &self,
+        by: Who,
+        named: String,
+        to: PolicyState,
+        expected: Expected,
+    ) -> Result<KnownPolicy, ControlError> {
+        let made = self
+            .order(move |workshop, inventory| async move {
+                let known = inventory.policy(&named).ok_or(OrderError::PolicyUnknown)?;
+                demand_version(expected, known.version)?;
+                let mut policy = Policy::clone(&known.policy);
+                if !policy.state.may_become(to) {
+                    return Err(OrderError::PolicyState(policy.state.as_str()).into());
+                }
+                if to == PolicyState::Archived {
+                    refuse_used(&inventory, policy.id)?;
+                }
+                policy.state = to;
+                let body = Some(document(&policy));
+                let change = change(inventory_store::POLICY, &policy.name, known.version, body);
+                let action = changed("policy", &policy.name, "stepped", Some(to.as_str().to_owned()));
+                workshop.apply(&by, None, action, vec![change]).await?;
+                Ok(policy.id)
+            })
+            .await?;
+        self.known_policy(made)
+    }
+
+    fn known_policy(&self, id: PolicyId) -> Result<KnownPolicy, ControlError> {
+        self.inventory().policies.get(&id).cloned().ok_or(OrderError::PolicyUnknown.into())
     }
 
     /// Deletes a policy that is not ACTIVE. Keys made under it keep their term.
@@ -93,9 +109,15 @@ impl RegistryHandle {
     /// # Errors
     ///
     /// [`ControlError`].
-    pub async fn delete_policy(&self, by: Who, named: String) -> Result<(), ControlError> {
+    pub async fn delete_policy(
+        &self,
+        by: Who,
+        named: String,
+        expected: Expected,
+    ) -> Result<(), ControlError> {
         self.order(move |workshop, inventory| async move {
             let known = inventory.policy(&named).ok_or(OrderError::PolicyUnknown)?;
+            demand_version(expected, known.version)?;
             if known.policy.state == PolicyState::Active {
                 return Err(OrderError::PolicyState(known.policy.state.as_str()).into());
             }

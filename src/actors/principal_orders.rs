@@ -1,14 +1,15 @@
-//! Orders about principals, their API tokens and what they may read. One function per order; called by
-//! `actors::registry`, one at a time, so that a rule that looks at several principals cannot be raced.
-
-use base64::{Engine, engine::general_purpose::STANDARD};
+//! Orders about principals. One function per order; those about their API tokens and about what they may read
+//! have rooms of their own. Called by `actors::registry`, one at a time, so that a rule that looks at several
+//! principals cannot be raced.
 
 use std::sync::Arc;
 
 use super::{
     Inventory, KnownGrant, KnownPrincipal, RegistryHandle,
+    api_tokens::{self, CreatedToken, NewToken, TokenChoice},
     ask::respond,
     audited::{change as change_of, changed, read_revoked},
+    contract_orders::{Expected, demand_version},
     inventory_store::{PRINCIPAL, PROJECT, READ_GRANT},
     read_grants::{self, grant_name, project_of},
     registry::{ControlError, RegistryMsg, RegistryState, Reply},
@@ -16,11 +17,9 @@ use super::{
 };
 use crate::{
     audit::GrantEnd,
-    clock::{DAY_MS, Timestamp},
-    crypto::{ClientSecret, secret_hash},
+    clock::Timestamp,
     domain::{
-        ApiToken, Principal, PrincipalId, PrincipalKind, ReadGrant, Role, StreamName, Who, limits,
-        principal::PrincipalError,
+        Principal, PrincipalId, PrincipalKind, ReadGrant, Role, StreamName, Who, principal::PrincipalError,
     },
 };
 
@@ -40,25 +39,6 @@ pub struct PrincipalChange {
     pub email: Option<String>,
     pub role: Option<Role>,
     pub disabled: Option<bool>,
-}
-
-/// A token somebody wants.
-pub struct NewToken {
-    pub name: String,
-    /// None: `[tokens] api_days`.
-    pub days: Option<u32>,
-}
-
-/// A token that was made. Its text is told only here.
-pub struct CreatedToken {
-    pub token: ApiToken,
-    pub text: zeroize::Zeroizing<String>,
-}
-
-/// Which tokens of a principal.
-pub enum TokenChoice {
-    One(String),
-    All,
 }
 
 /// Why an order about a principal was not carried out.
@@ -92,8 +72,8 @@ type KnownReply = Reply<Arc<KnownPrincipal>>;
 
 pub(super) enum PrincipalOrder {
     Create { by: Who, new: NewPrincipal, reply: KnownReply },
-    Change { by: Who, id: PrincipalId, change: PrincipalChange, reply: KnownReply },
-    Delete { by: Who, id: PrincipalId, reply: Reply<()> },
+    Change { by: Who, id: PrincipalId, change: PrincipalChange, expected: Expected, reply: KnownReply },
+    Delete { by: Who, id: PrincipalId, expected: Expected, reply: Reply<()> },
     Meet { id: PrincipalId, name: String, email: Option<String>, reply: KnownReply },
     CreateToken { by: Who, id: PrincipalId, new: NewToken, reply: Reply<CreatedToken> },
     RevokeTokens { by: Who, id: PrincipalId, which: TokenChoice, reply: Reply<()> },
@@ -105,21 +85,23 @@ impl PrincipalOrder {
     pub(super) async fn carry_out(self, state: &RegistryState) {
         match self {
             PrincipalOrder::Create { by, new, reply } => respond(reply, create(state, &by, new).await),
-            PrincipalOrder::Change { by, id, change, reply } => {
-                respond(reply, self::change(state, &by, &id, change).await);
+            PrincipalOrder::Change { by, id, change, expected, reply } => {
+                respond(reply, self::change(state, &by, &id, change, expected).await);
             }
-            PrincipalOrder::Delete { by, id, reply } => respond(reply, delete(state, &by, &id).await),
+            PrincipalOrder::Delete { by, id, expected, reply } => {
+                respond(reply, delete(state, &by, &id, expected).await);
+            }
             PrincipalOrder::Meet { id, name, email, reply } => {
                 respond(reply, meet(state, id, name, email).await);
             }
             PrincipalOrder::CreateToken { by, id, new, reply } => {
-                respond(reply, create_token(state, &by, &id, new).await);
+                respond(reply, api_tokens::create(state, &by, &id, new).await);
             }
             PrincipalOrder::RevokeTokens { by, id, which, reply } => {
-                respond(reply, revoke_tokens(state, &by, &id, &which).await);
+                respond(reply, api_tokens::revoke(state, &by, &id, &which).await);
             }
             PrincipalOrder::GrantRead { by, grant, reply } => {
-                respond(reply, read_grants::grant(state, &by, grant).await)
+                respond(reply, read_grants::grant(state, &by, grant).await);
             }
             PrincipalOrder::RevokeRead { by, stream, principal, reply } => {
                 respond(reply, read_grants::revoke(state, &by, &stream, &principal).await);
@@ -152,8 +134,9 @@ impl RegistryHandle {
         by: Who,
         id: PrincipalId,
         change: PrincipalChange,
+        expected: Expected,
     ) -> Result<Arc<KnownPrincipal>, ControlError> {
-        self.ask_principal(|reply| PrincipalOrder::Change { by, id, change, reply }).await
+        self.ask_principal(|reply| PrincipalOrder::Change { by, id, change, expected, reply }).await
     }
 
     /// Deletes a principal with its tokens, memberships and grants. Its id is not given again.
@@ -161,8 +144,13 @@ impl RegistryHandle {
     /// # Errors
     ///
     /// [`ControlError`].
-    pub async fn delete_principal(&self, by: Who, id: PrincipalId) -> Result<(), ControlError> {
-        self.ask_principal(|reply| PrincipalOrder::Delete { by, id, reply }).await
+    pub async fn delete_principal(
+        &self,
+        by: Who,
+        id: PrincipalId,
+        expected: Expected,
+    ) -> Result<(), ControlError> {
+        self.ask_principal(|reply| PrincipalOrder::Delete { by, id, expected, reply }).await
     }
 
     /// Writes down a person who logged in at the issuer for the first time.
@@ -179,58 +167,7 @@ impl RegistryHandle {
         self.ask_principal(|reply| PrincipalOrder::Meet { id, name, email, reply }).await
     }
 
-    /// Makes an API token.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError`].
-    pub async fn create_token(
-        &self,
-        by: Who,
-        id: PrincipalId,
-        new: NewToken,
-    ) -> Result<CreatedToken, ControlError> {
-        self.ask_principal(|reply| PrincipalOrder::CreateToken { by, id, new, reply }).await
-    }
-
-    /// Revokes API tokens: they open nothing from the moment this returns.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError`].
-    pub async fn revoke_tokens(
-        &self,
-        by: Who,
-        id: PrincipalId,
-        which: TokenChoice,
-    ) -> Result<(), ControlError> {
-        self.ask_principal(|reply| PrincipalOrder::RevokeTokens { by, id, which, reply }).await
-    }
-
-    /// Lets a principal read the events of a stream; a grant there is gets the new expiry.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError`].
-    pub async fn grant_read(&self, by: Who, grant: ReadGrant) -> Result<Arc<KnownGrant>, ControlError> {
-        self.ask_principal(|reply| PrincipalOrder::GrantRead { by, grant, reply }).await
-    }
-
-    /// Ends a grant and the readers that read by it.
-    ///
-    /// # Errors
-    ///
-    /// [`ControlError`].
-    pub async fn revoke_read(
-        &self,
-        by: Who,
-        stream: StreamName,
-        principal: PrincipalId,
-    ) -> Result<(), ControlError> {
-        self.ask_principal(|reply| PrincipalOrder::RevokeRead { by, stream, principal, reply }).await
-    }
-
-    async fn ask_principal<T: Send + 'static>(
+    pub(super) async fn ask_principal<T: Send + 'static>(
         &self,
         order: impl FnOnce(Reply<T>) -> PrincipalOrder,
     ) -> Result<T, ControlError> {
@@ -284,9 +221,11 @@ async fn change(
     by: &Who,
     id: &PrincipalId,
     change: PrincipalChange,
+    expected: Expected,
 ) -> Result<Arc<KnownPrincipal>, ControlError> {
     let inventory = state.args.inventory.load_full();
     let before = known(&inventory, id)?;
+    demand_version(expected, before.version)?;
     let mut after = before.principal.clone();
     after.name = change.name.unwrap_or(after.name);
     after.email = change.email.filter(|email| !email.is_empty()).or(after.email);
@@ -304,9 +243,15 @@ async fn change(
     known(&state.args.inventory.load(), id)
 }
 
-async fn delete(state: &RegistryState, by: &Who, id: &PrincipalId) -> Result<(), ControlError> {
+async fn delete(
+    state: &RegistryState,
+    by: &Who,
+    id: &PrincipalId,
+    expected: Expected,
+) -> Result<(), ControlError> {
     let inventory = state.args.inventory.load_full();
     let before = known(&inventory, id)?;
+    demand_version(expected, before.version)?;
     demand_admin_left(&inventory, by, &before.principal, false)?;
     let tombstone = Principal {
         name: String::new(),
@@ -335,73 +280,6 @@ async fn delete(state: &RegistryState, by: &Who, id: &PrincipalId) -> Result<(),
     actions.push((None, changed("principal", id.as_str(), "deleted", None)));
     state.args.workshop.apply_all(by, actions, changes).await?;
     state.reload().await?;
-    Ok(())
-}
-
-async fn create_token(
-    state: &RegistryState,
-    by: &Who,
-    id: &PrincipalId,
-    new: NewToken,
-) -> Result<CreatedToken, ControlError> {
-    let workshop = &state.args.workshop;
-    let before = known(&state.args.inventory.load(), id)?;
-    let (days, days_max) = (new.days.unwrap_or(workshop.api_days.0), workshop.api_days.1);
-    if !(1..=days_max).contains(&days) {
-        return Err(PrincipalError::TokenDays(days_max).into());
-    }
-    if new.name.chars().count() > limits::TITLE_CHARS_MAX || new.name.chars().any(char::is_control) {
-        return Err(PrincipalError::Name.into());
-    }
-    let now = workshop.clock.now();
-    let mut after = before.principal.clone();
-    if after.tokens.iter().filter(|token| token.is_good(now)).count() >= limits::PRINCIPAL_TOKENS_MAX {
-        return Err(PrincipalError::TooManyTokens.into());
-    }
-    // Those that are no longer good are kept to be seen, but not for ever.
-    while after.tokens.len() >= 2 * limits::PRINCIPAL_TOKENS_MAX {
-        let oldest = after.tokens.iter().position(|token| !token.is_good(now));
-        after.tokens.remove(oldest.expect("less than half of them are good"));
-    }
-    let token_id = format!("{:016x}", rand::random::<u64>());
-    let text = zeroize::Zeroizing::new(format!("slt_{token_id}_{}", ClientSecret::generate().text()));
-    let token = ApiToken {
-        id: token_id,
-        hash: STANDARD.encode(secret_hash(&text)),
-        name: new.name,
-        created: now,
-        expires: now.plus_ms(i64::from(days) * DAY_MS),
-        revoked: None,
-    };
-    after.tokens.push(token.clone());
-    put(state, by, &after, before.version, ("API token created", Some(token.id.clone()))).await?;
-    Ok(CreatedToken { token, text })
-}
-
-async fn revoke_tokens(
-    state: &RegistryState,
-    by: &Who,
-    id: &PrincipalId,
-    which: &TokenChoice,
-) -> Result<(), ControlError> {
-    let before = known(&state.args.inventory.load(), id)?;
-    let mut after = before.principal.clone();
-    let now = state.args.workshop.clock.now();
-    let mut found = matches!(which, TokenChoice::All);
-    for token in &mut after.tokens {
-        if matches!(which, TokenChoice::All) || matches!(which, TokenChoice::One(one) if *one == token.id) {
-            found = true;
-            token.revoked.get_or_insert(now);
-        }
-    }
-    if !found {
-        return Err(PrincipalOrderError::TokenUnknown.into());
-    }
-    let which = match which {
-        TokenChoice::All => "all".to_owned(),
-        TokenChoice::One(token) => token.clone(),
-    };
-    put(state, by, &after, before.version, ("API token revoked", Some(which))).await?;
     Ok(())
 }
 
@@ -446,7 +324,7 @@ fn principal_of(state: &RegistryState, new: NewPrincipal) -> Principal {
     Principal { id, kind, name, email, role, disabled: false, created, deleted: None, tokens: Vec::new() }
 }
 
-async fn put(
+pub(super) async fn put(
     state: &RegistryState,
     by: &Who,
     principal: &Principal,

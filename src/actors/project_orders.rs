@@ -6,6 +6,7 @@ use super::{
     Inventory, KnownProject, RegistryHandle,
     ask::respond,
     audited::{change as change_of, changed},
+    contract_orders::{Expected, demand_version},
     inventory_store::PROJECT,
     principal_orders,
     registry::{ControlError, RegistryMsg, RegistryState, Reply},
@@ -51,8 +52,8 @@ type KnownReply = Reply<Arc<KnownProject>>;
 
 pub(super) enum ProjectOrder {
     Create { by: Who, name: ProjectName, description: String, reply: KnownReply },
-    Change { by: Who, name: ProjectName, change: ProjectChange, reply: KnownReply },
-    Delete { by: Who, name: ProjectName, reply: Reply<()> },
+    Change { by: Who, name: ProjectName, change: ProjectChange, expected: Expected, reply: KnownReply },
+    Delete { by: Who, name: ProjectName, expected: Expected, reply: Reply<()> },
     SetMember { by: Who, name: ProjectName, member: PrincipalId, role: Role, reply: KnownReply },
     RemoveMember { by: Who, name: ProjectName, member: PrincipalId, reply: Reply<()> },
 }
@@ -63,10 +64,12 @@ impl ProjectOrder {
             ProjectOrder::Create { by, name, description, reply } => {
                 respond(reply, create(state, &by, name, description).await);
             }
-            ProjectOrder::Change { by, name, change, reply } => {
-                respond(reply, self::change(state, &by, &name, change).await);
+            ProjectOrder::Change { by, name, change, expected, reply } => {
+                respond(reply, self::change(state, &by, &name, change, expected).await);
             }
-            ProjectOrder::Delete { by, name, reply } => respond(reply, delete(state, &by, &name).await),
+            ProjectOrder::Delete { by, name, expected, reply } => {
+                respond(reply, delete(state, &by, &name, expected).await);
+            }
             ProjectOrder::SetMember { by, name, member, role, reply } => {
                 respond(reply, set_member(state, &by, &name, member, role).await);
             }
@@ -102,8 +105,9 @@ impl RegistryHandle {
         by: Who,
         name: ProjectName,
         change: ProjectChange,
+        expected: Expected,
     ) -> Result<Arc<KnownProject>, ControlError> {
-        self.ask_project(|reply| ProjectOrder::Change { by, name, change, reply }).await
+        self.ask_project(|reply| ProjectOrder::Change { by, name, change, expected, reply }).await
     }
 
     /// Deletes a project that nothing belongs to.
@@ -111,8 +115,13 @@ impl RegistryHandle {
     /// # Errors
     ///
     /// [`ControlError`].
-    pub async fn delete_project(&self, by: Who, name: ProjectName) -> Result<(), ControlError> {
-        self.ask_project(|reply| ProjectOrder::Delete { by, name, reply }).await
+    pub async fn delete_project(
+        &self,
+        by: Who,
+        name: ProjectName,
+        expected: Expected,
+    ) -> Result<(), ControlError> {
+        self.ask_project(|reply| ProjectOrder::Delete { by, name, expected, reply }).await
     }
 
     /// Puts a principal into a project, or gives a member another role.
@@ -171,8 +180,10 @@ async fn change(
     by: &Who,
     name: &ProjectName,
     change: ProjectChange,
+    expected: Expected,
 ) -> Result<Arc<KnownProject>, ControlError> {
     let before = known(&state.args.inventory.load(), name)?;
+    demand_version(expected, before.version)?;
     let mut after = before.project.clone();
     after.description = change.description.unwrap_or(after.description);
     after.state = change.state.unwrap_or(after.state);
@@ -183,9 +194,15 @@ async fn change(
     known(&state.args.inventory.load(), name)
 }
 
-async fn delete(state: &RegistryState, by: &Who, name: &ProjectName) -> Result<(), ControlError> {
+async fn delete(
+    state: &RegistryState,
+    by: &Who,
+    name: &ProjectName,
+    expected: Expected,
+) -> Result<(), ControlError> {
     let inventory = state.args.inventory.load_full();
     let before = known(&inventory, name)?;
+    demand_version(expected, before.version)?;
     if name.is_default() {
         return Err(ProjectOrderError::BuiltIn.into());
     }

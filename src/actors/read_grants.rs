@@ -1,12 +1,12 @@
-//! Orders about who may read the events of a stream. Called by `actors::principal_orders`.
+//! Orders about who may read the events of a stream. Called by `actors::registry`, one at a time.
 
 use std::sync::Arc;
 
 use super::{
-    Inventory, KnownGrant, PrincipalOrderError,
+    Inventory, KnownGrant, RegistryHandle,
     audited::{change, read_revoked},
     inventory_store::READ_GRANT,
-    principal_orders::known,
+    principal_orders::{PrincipalOrder, PrincipalOrderError, known},
     registry::{ControlError, RegistryState},
     workshop::document,
 };
@@ -14,6 +14,31 @@ use crate::{
     audit::Action,
     domain::{PrincipalId, ProjectName, ReadGrant, StreamName, Who, principal::PrincipalError},
 };
+
+impl RegistryHandle {
+    /// Lets a principal read the events of a stream; a grant there is gets the new expiry.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub async fn grant_read(&self, by: Who, grant: ReadGrant) -> Result<Arc<KnownGrant>, ControlError> {
+        self.ask_principal(|reply| PrincipalOrder::GrantRead { by, grant, reply }).await
+    }
+
+    /// Ends a grant and the readers that read by it.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`].
+    pub async fn revoke_read(
+        &self,
+        by: Who,
+        stream: StreamName,
+        principal: PrincipalId,
+    ) -> Result<(), ControlError> {
+        self.ask_principal(|reply| PrincipalOrder::RevokeRead { by, stream, principal, reply }).await
+    }
+}
 
 pub(super) async fn grant(
     state: &RegistryState,

@@ -7,6 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use super::{
     Expected, Inventory, KnownStream, RegistryHandle,
     audited::change,
+    contract_orders::demand_version,
     inventory_store,
     order_error::OrderError,
     policies::usable,
@@ -123,9 +124,7 @@ impl RegistryHandle {
         let wanted = name.clone();
         self.order(move |workshop, inventory| async move {
             let known = known(&inventory, &name)?;
-            if expected.is_some_and(|versions| !versions.contains(&known.version)) {
-                return Err(ControlError::PreconditionFailed);
-            }
+            demand_version(expected, known.version)?;
             let mut definition = living(known, workshop.clock.now());
             apply(&mut definition, patch, &inventory)?;
             let change = difference(&known.definition, &definition);

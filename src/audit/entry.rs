@@ -9,6 +9,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     clock::Timestamp,
@@ -16,7 +17,8 @@ use crate::{
 };
 
 /// One entry. `index` counts from 0 without gaps; `at` never goes back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AuditEntry)]
 pub struct Entry {
     pub index: u64,
     /// Milliseconds since 1970-01-01.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Action, Entry};
 use crate::{
@@ -22,14 +23,14 @@ pub struct ExposureQuestion {
 }
 
 /// Everybody who could read the field, by stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Exposures {
     pub exposures: Vec<Exposure>,
 }
 
 /// One derived stream that opens the field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Exposure {
     pub stream: StreamName,
@@ -47,7 +48,7 @@ pub struct Exposure {
 }
 
 /// One credential of such a stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Access {
     pub client: String,
@@ -59,7 +60,7 @@ pub struct Access {
 }
 
 /// One grant by which a principal could read such a stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GrantedRead {
     pub principal: String,

@@ -6,6 +6,7 @@
 //! subject     = HMAC-SHA256(K, "sluice/v1/subject\0" | value)[..16]
 //! K_i         = HKDF-SHA256(master key, "sluice/v1/idempotency")
 //! idempotency = HMAC-SHA256(K_i, u32 BE len | stream | key)[..16]
+//! request     = HMAC-SHA256(K_i, "sluice/v1/request\0" | u64 BE len | part | u64 BE len | part ...)[..16]
 //! ```
 //! Without the master key a fingerprint can neither be computed nor searched for.
 
@@ -41,6 +42,14 @@ impl Fingerprinter {
     pub fn idempotency(&self, stream: &StreamName, key: &[u8]) -> Fingerprint {
         let name = stream.as_str().as_bytes();
         cut(self.idempotency.tag(&[&length(name), name, key]))
+    }
+
+    /// Names a request of the control plane, or who sent it, by the parts that make it what it is.
+    #[must_use]
+    pub fn request(&self, parts: &[&[u8]]) -> Fingerprint {
+        let lengths: Vec<_> = parts.iter().map(|part| (part.len() as u64).to_be_bytes()).collect();
+        let bound = lengths.iter().zip(parts).flat_map(|(length, part)| [&length[..], part]);
+        cut(self.idempotency.tag(&[&b"sluice/v1/request\0"[..]].into_iter().chain(bound).collect::<Vec<_>>()))
     }
 }
 

@@ -6,11 +6,12 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{ContractRef, FieldPath, ProjectName, StepTaken, Suite, Who};
 
 /// Where a contract is in its life. Events are accepted only under an `ACTIVE` one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ContractState {
     #[default]
@@ -88,7 +89,7 @@ impl fmt::Display for ContractState {
 }
 
 /// A field whose value is sealed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PersonalField {
     pub path: FieldPath,

@@ -11,12 +11,13 @@
 //! admin may do both.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{ContractState, Who};
 use crate::clock::Timestamp;
 
 /// One step of a contract's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContractStep {
     Create,
@@ -100,7 +101,7 @@ pub fn may_step(rights: ContractRights, author: bool, step: ContractStep, from: 
 }
 
 /// A step that was taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StepTaken {
     pub who: Who,
     pub step: ContractStep,

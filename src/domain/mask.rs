@@ -4,11 +4,12 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{ContractRef, FieldPath, FieldPathError, RefError, limits};
 
 /// Which code a mask writes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub enum MaskHash {
     /// Lower-case hex of the first 16 bytes of HMAC-SHA256(seed, value).
     #[default]

@@ -1,18 +1,19 @@
 //! Policies: how long keys made for a stream live, and on what legal ground.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::limits;
 use crate::clock::{DAY_MS, Timestamp};
 
 /// Names a policy in key records, also after it is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct PolicyId(pub Uuid);
 
 /// One policy. What it says is fixed once it is ACTIVE.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Policy {
     pub id: PolicyId,
@@ -32,7 +33,7 @@ pub struct Policy {
 }
 
 /// What happens to new events of a subject that was erased.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum AfterErasure {
     /// They are taken, under a new key.
@@ -42,7 +43,7 @@ pub enum AfterErasure {
 }
 
 /// Only an ACTIVE policy can be given to a stream; only one that no stream has is archived or deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum PolicyState {
     Draft,

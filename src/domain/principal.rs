@@ -6,6 +6,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use super::{Role, StreamName, limits};
 use crate::clock::Timestamp;
@@ -22,7 +23,7 @@ pub struct PrincipalId(Arc<str>);
 pub struct PrincipalIdError;
 
 /// What a principal is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PrincipalKind {
     User,

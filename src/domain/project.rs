@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use super::{PrincipalId, Role, limits};
 use crate::clock::Timestamp;
@@ -18,7 +19,7 @@ pub struct ProjectName(Arc<str>);
 pub struct ProjectNameError;
 
 /// Whether a project takes new streams and contracts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ProjectState {
     #[default]

@@ -1,11 +1,12 @@
 //! Purposes: the organisation's names for consent levels.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::limits;
 
 /// One row of the purpose map.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Purpose {
     /// 0..=999.

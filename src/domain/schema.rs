@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{
     ContractRef,
@@ -10,7 +11,7 @@ use super::{
 };
 
 /// The language a schema is written in. Simple Schema has become Avro by the time it is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub enum SchemaKind {
     #[serde(rename = "AVRO")]
     Avro,

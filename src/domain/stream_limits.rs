@@ -1,28 +1,32 @@
 //! How many events a stream takes: a rate with a burst, and a count for each hour or day (UTC).
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock::{DAY_MS, Timestamp};
 
 /// Limits of one source stream. None of them: it takes what comes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct StreamLimits {
     /// Events a second in the long run, 1 to 1,000,000.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1000000)]
     pub events_per_second: Option<u32>,
     /// Events that may come at once after a pause, 1 to 1,000,000; `events_per_second` when not given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1000000)]
     pub burst: Option<u32>,
     /// Events stored in one window, 1 to 1,000,000,000,000.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1000000000000u64)]
     pub events_max: Option<u64>,
     /// The window that `events_max` is for.
     pub events_max_per: Window,
 }
 
 /// Windows begin with the hour or the day of UTC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Window {
     Hour,

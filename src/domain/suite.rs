@@ -1,9 +1,10 @@
 //! Cipher suites a contract may name.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How personal fields of a contract are sealed. Formats: `crypto::seal`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 pub enum Suite {
     /// XChaCha20-Poly1305 with a nonce derived from the field; Tink `XChaCha20Poly1305Key`.
     #[default]

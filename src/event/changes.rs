@@ -12,6 +12,7 @@ use apache_avro::{
 };
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::schema_plan::parse;
 use crate::domain::{Contract, ContractRef, FieldPath, PersonalField, Rule, Schema, SchemaKind, limits};
@@ -24,7 +25,7 @@ pub struct Version<'a> {
 }
 
 /// Everything that differs between two versions of a contract.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ContractChanges {
     /// None: there is no earlier version, and everything is new.
@@ -48,21 +49,21 @@ pub struct ContractChanges {
     pub new_reads_old: Readability,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldType {
     pub path: String,
     #[serde(rename = "type")]
     pub kind: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Changed<T> {
     pub path: String,
     pub from: T,
     pub to: T,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ValidationText {
     pub field: String,
     #[serde(rename = "type")]
@@ -71,7 +72,7 @@ pub struct ValidationText {
 }
 
 /// Whether a reader's schema resolves a writer's events.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Readability {
     pub verdict: Verdict,
@@ -79,8 +80,9 @@ pub struct Readability {
     pub reason: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = Readable)]
 pub enum Verdict {
     /// Every event.
     All,

@@ -4,6 +4,7 @@
 //! a value of the event.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     Intake, Refusal,
@@ -24,7 +25,7 @@ pub struct Explanation {
 }
 
 /// What is known of an event that can be decoded.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Seen {
     pub contract: ContractRef,
@@ -35,7 +36,7 @@ pub struct Seen {
 }
 
 /// What one derived stream would get of the event.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DerivedView {
     pub stream: StreamName,
@@ -50,7 +51,7 @@ pub struct DerivedView {
     pub fields: Vec<FieldView>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WhyNot {
     /// The event's levels are empty, or only 0.
@@ -64,7 +65,7 @@ pub enum WhyNot {
 }
 
 /// What becomes of a field that is personal or masked.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FieldView {
     pub path: FieldPath,
@@ -77,7 +78,7 @@ pub struct FieldView {
     pub why_sealed: Option<WhySealed>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Shown {
     Open,
@@ -85,7 +86,7 @@ pub enum Shown {
     Sealed,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WhySealed {
     /// The stream does not ask for the field's level.

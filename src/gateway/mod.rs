@@ -15,6 +15,7 @@ mod oidc_keys;
 mod reader;
 mod readiness;
 mod refusal;
+mod repeats;
 mod traffic_check;
 
 pub use self::{
@@ -29,5 +30,6 @@ pub use self::{
     reader::{LogReader, ReadError, ReadEvent, Start},
     readiness::{NotReady, Readiness},
     refusal::Refusal,
+    repeats::{FirstAnswer, Permit, RepeatError, Repeats, Turn},
     traffic_check::{Checks, DerivedCount, NotChecked, RefusalCount, TrafficReport, Trial, TrialError},
 };

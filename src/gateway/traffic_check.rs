@@ -13,6 +13,7 @@ use std::{
 
 use serde::Serialize;
 use tokio::sync::Semaphore;
+use utoipa::ToSchema;
 
 use super::Intake;
 use crate::{
@@ -38,7 +39,7 @@ pub struct Trial {
 }
 
 /// What the trial found.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TrafficReport {
     /// Events of the time asked for.
@@ -52,7 +53,7 @@ pub struct TrafficReport {
     pub derived: Vec<DerivedCount>,
 }
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NotChecked {
     pub no_consent: u64,
@@ -61,14 +62,14 @@ pub struct NotChecked {
     pub other_contract: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct RefusalCount {
     pub rule: String,
     pub field: String,
     pub count: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct DerivedCount {
     pub stream: StreamName,
     pub gained: u64,

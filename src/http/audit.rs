@@ -5,17 +5,23 @@ use actix_web::{
     web::{Data, Path, Query},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use super::{ApiError, Doors, gate::demand};
+use super::{
+    ApiError, Doors,
+    gate::demand,
+    openapi::answers::{Asked, Demanded, Looked},
+};
 use crate::{
-    actors::ControlError,
+    actors::{AuditPage, ConsistencyProof, ControlError, InclusionProof, SignedCheckpoint},
     audit::{ExposureQuestion, Filter},
     clock::Timestamp,
     domain::{ContractRef, FieldPath, Permission},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct EntriesQuery {
     who: Option<String>,
     action: Option<String>,
@@ -25,30 +31,35 @@ pub(super) struct EntriesQuery {
     until: Option<i64>,
     #[serde(default)]
     from: u64,
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct SizeQuery {
     size: Option<u64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ConsistencyQuery {
     from: u64,
     to: Option<u64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ExposureQuery {
     field: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = FieldExposure)]
 struct ExposureAnswer<'a> {
     contract: &'a ContractRef,
     field: &'a FieldPath,
@@ -59,6 +70,9 @@ struct ExposureAnswer<'a> {
 }
 
 /// `GET /api/v1/audit/entries`: a page of entries, oldest first; go on with `from` = `next`.
+#[utoipa::path(get, path = "/api/v1/audit/entries", operation_id = "list_audit", tag = "audit",
+    params(EntriesQuery),
+    responses((status = 200, body = AuditPage), Asked, Demanded))]
 pub(super) async fn entries(
     request: HttpRequest,
     query: Query<EntriesQuery>,
@@ -82,6 +96,9 @@ pub(super) async fn entries(
 }
 
 /// `GET /api/v1/audit/checkpoint`: a signed checkpoint, and the public key it is checked with.
+#[utoipa::path(get, path = "/api/v1/audit/checkpoint", operation_id = "get_audit_checkpoint", tag = "audit",
+    params(SizeQuery),
+    responses((status = 200, body = SignedCheckpoint), Asked, Demanded, Looked))]
 pub(super) async fn checkpoint(
     request: HttpRequest,
     query: Query<SizeQuery>,
@@ -92,6 +109,9 @@ pub(super) async fn checkpoint(
 }
 
 /// `GET /api/v1/audit/proof/{index}`: that an entry is in the log.
+#[utoipa::path(get, path = "/api/v1/audit/proof/{index}", operation_id = "prove_audit", tag = "audit",
+    params(SizeQuery, ("index" = u64, Path)),
+    responses((status = 200, body = InclusionProof), Asked, Demanded, Looked))]
 pub(super) async fn proof(
     request: HttpRequest,
     index: Path<String>,
@@ -104,6 +124,9 @@ pub(super) async fn proof(
 }
 
 /// `GET /api/v1/audit/consistency`: that the log only grew between two sizes.
+#[utoipa::path(get, path = "/api/v1/audit/consistency", operation_id = "prove_audit_consistency", tag = "audit",
+    params(ConsistencyQuery),
+    responses((status = 200, body = ConsistencyProof), Asked, Demanded, Looked))]
 pub(super) async fn consistency(
     request: HttpRequest,
     query: Query<ConsistencyQuery>,
@@ -114,6 +137,9 @@ pub(super) async fn consistency(
 }
 
 /// `GET /api/v1/audit/exposure?field=REF:PATH`: who could read a field in clear, and since when.
+#[utoipa::path(get, path = "/api/v1/audit/exposure", operation_id = "get_audit_exposure", tag = "audit",
+    params(ExposureQuery),
+    responses((status = 200, body = ExposureAnswer), Asked, Demanded, Looked))]
 pub(super) async fn exposure(
     request: HttpRequest,
     query: Query<ExposureQuery>,

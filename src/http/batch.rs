@@ -8,19 +8,25 @@ use actix_web::{
     web::{Bytes, Data, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     ApiError, Doors,
     body::Body,
     ingest::{idempotency_key, schema_ref, text},
+    openapi::{
+        answers::{OfStream, Taken},
+        names::{Binary, OnceHeader, SchemaHeader},
+    },
 };
 use crate::{
     gateway::{AccessError, BLOCK_BYTES_MAX, BatchFormat, BatchReport, BatchStop, Caller, RefusedEvent},
     telemetry::Disposition,
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct BatchQuery {
     /// All events or none.
     #[serde(default)]
@@ -28,7 +34,7 @@ pub(super) struct BatchQuery {
 }
 
 /// The answer to a batch that was read to its end.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Verdicts {
     pub accepted: u64,
     pub refused: Vec<Verdict>,
@@ -38,7 +44,7 @@ pub struct Verdicts {
 }
 
 /// Why one event was refused.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Verdict {
     pub index: u64,
     pub code: &'static str,
@@ -46,6 +52,10 @@ pub struct Verdict {
 }
 
 /// Takes many events.
+#[utoipa::path(post, path = "/events", operation_id = "send_events", tag = "events",
+    request_body(content((String = "application/x-ndjson"), (Binary = "application/octet-stream"))), security(("stream_token" = [])),
+    params(BatchQuery, SchemaHeader, OnceHeader),
+    responses((status = 200, body = Verdicts), OfStream, Taken))]
 pub(super) async fn events(
     request: HttpRequest,
     payload: Payload,

@@ -7,11 +7,13 @@ use actix_web::{
     web::{Data, Payload},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     ApiError, Doors,
+    document::document,
     gate::{self, identify},
-    streams::document,
+    openapi::answers::{Asked, Changed, Demanded, Looked, OfLog, Read},
 };
 use crate::{
     actors::{ControlError, fitting_schema},
@@ -21,8 +23,9 @@ use crate::{
     gateway::{Refusal, TrafficReport, Trial},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ContractCheck)]
 struct CheckRequest {
     /// Default: the one the contract document names; none at all: a name that no contract has.
     #[serde(rename = "ref")]
@@ -32,10 +35,12 @@ struct CheckRequest {
     /// A source stream whose traffic it is tried on.
     against: Option<StreamName>,
     /// How far back, seconds. Range 1 to 604800, default 3600.
+    #[schema(minimum = 1, maximum = 604800)]
     last_s: Option<u32>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ContractVerdict)]
 struct CheckAnswer {
     valid: bool,
     #[serde(rename = "ref")]
@@ -46,6 +51,9 @@ struct CheckAnswer {
 }
 
 /// Checks a contract as its creation would. Changes nothing.
+#[utoipa::path(post, path = "/api/v1/contracts/check", operation_id = "check_contract", tag = "contracts",
+    request_body = CheckRequest,
+    responses((status = 200, body = CheckAnswer), Asked, Demanded, Looked, Read, Changed, OfLog))]
 pub(super) async fn check(
     request: HttpRequest,
     payload: Payload,

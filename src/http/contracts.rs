@@ -9,13 +9,19 @@ use actix_web::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     ApiError, Doors,
+    document::document,
     gate::{self, contract_rights, demand_contract, identify},
+    once::once,
+    openapi::{
+        answers::{Asked, Changed, Demanded, Looked, Matched, Read},
+        names::{CreateHeader, ETag, Handle, IfMatch, RefName, RefVersion, Step},
+    },
     paging::page,
     precondition::{etag, if_match},
-    streams::document,
 };
 use crate::{
     actors::{ControlError, Inventory, KnownContract, KnownStream, NewContract},
@@ -28,8 +34,9 @@ use crate::{
 };
 
 /// What a client sends to make a contract, or to replace a draft: the two documents as text.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewContract)]
 struct ContractRequest {
     /// May be left out where the path names it.
     #[serde(rename = "ref")]
@@ -44,8 +51,9 @@ struct ContractRequest {
 }
 
 /// A contract as the API shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Contract)]
 struct ContractAnswer<'a> {
     #[serde(rename = "ref")]
     reference: &'a ContractRef,
@@ -66,7 +74,8 @@ struct ContractAnswer<'a> {
     schema: Option<SchemaAnswer<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Validation)]
 struct ValidationAnswer<'a> {
     field: &'a str,
     #[serde(rename = "type")]
@@ -74,14 +83,17 @@ struct ValidationAnswer<'a> {
     value: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SchemaText)]
 struct SchemaAnswer<'a> {
     kind: SchemaKind,
+    #[schema(value_type = Option<Object>)]
     definition: Option<&'a RawValue>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Contracts)]
 struct ContractsAnswer<'a> {
     contracts: Vec<ContractAnswer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,9 +102,11 @@ struct ContractsAnswer<'a> {
 
 type RefPath = Path<(String, String, String)>;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
     page_token: Option<String>,
     state: Option<ContractState>,
@@ -100,23 +114,34 @@ pub(super) struct ListQuery {
 }
 
 /// Makes a contract in state DRAFT.
+#[utoipa::path(post, path = "/api/v1/contracts", operation_id = "create_contract", tag = "contracts",
+    request_body = ContractRequest,
+    params(CreateHeader),
+    responses((status = 201, body = ContractAnswer, headers(("ETag" = ETag))), Asked, Demanded, Looked, Read, Changed))]
 pub(super) async fn create(
     request: HttpRequest,
     payload: Payload,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let identity = identify(&request, &doors).await?;
-    let wanted: ContractRequest = document(&request, payload, &doors).await?;
-    let by = gate::demand_project_of(&identity, Permission::CreateContracts, &wanted.project)?;
-    let reference = wanted.reference.clone();
-    let reference = reference.ok_or_else(|| ApiError::BodyInvalid("field ref is missing".to_owned()))?;
-    let mut new = parse(&identity, &reference, &wanted)?;
-    new.contract.project = wanted.project;
-    let made = doors.registry.create_contract(by, new).await?;
-    Ok(show(HttpResponse::Created(), &doors, &made))
+    let (maker, door) = (identity.clone(), doors.clone());
+    once(&request, payload, &doors, &identity, async move |wanted: ContractRequest| {
+        let by = gate::demand_project_of(&maker, Permission::CreateContracts, &wanted.project)?;
+        let reference = wanted.reference.clone();
+        let reference = reference.ok_or_else(|| ApiError::BodyInvalid("field ref is missing".to_owned()))?;
+        let mut new = parse(&maker, &reference, &wanted)?;
+        new.contract.project = wanted.project;
+        let made = door.registry.create_contract(by, new).await?;
+        Ok(show(HttpResponse::Created(), &door, &made))
+    })
+    .await
 }
 
 /// Puts another text in the place of a DRAFT.
+#[utoipa::path(put, path = "/api/v1/contracts/{handle}/{name}/{version}", operation_id = "update_contract", tag = "contracts",
+    request_body = ContractRequest,
+    params(("handle" = Handle, Path), ("name" = RefName, Path), ("version" = RefVersion, Path), IfMatch),
+    responses((status = 200, body = ContractAnswer, headers(("ETag" = ETag))), Asked, Demanded, Looked, Read, Changed, Matched))]
 pub(super) async fn replace(
     request: HttpRequest,
     payload: Payload,
@@ -153,6 +178,9 @@ fn parse(
 }
 
 /// Contracts that the caller sees by reference, page by page.
+#[utoipa::path(get, path = "/api/v1/contracts", operation_id = "list_contracts", tag = "contracts",
+    params(ListQuery),
+    responses((status = 200, body = ContractsAnswer), Asked))]
 pub(super) async fn list(
     request: HttpRequest,
     query: Query<ListQuery>,
@@ -176,6 +204,9 @@ pub(super) async fn list(
 }
 
 /// One contract, with its schema.
+#[utoipa::path(get, path = "/api/v1/contracts/{handle}/{name}/{version}", operation_id = "get_contract", tag = "contracts",
+    params(("handle" = Handle, Path), ("name" = RefName, Path), ("version" = RefVersion, Path)),
+    responses((status = 200, body = ContractAnswer, headers(("ETag" = ETag))), Asked, Looked))]
 pub(super) async fn get(
     request: HttpRequest,
     path: RefPath,
@@ -189,22 +220,24 @@ pub(super) async fn get(
     Ok(HttpResponse::Ok().insert_header((ETAG, etag(known.version))).json(answer))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ChangesQuery {
     /// The version to compare with; none: the one before.
     from: Option<String>,
 }
 
 /// What a version changes, and which derived streams mask by one of the two.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ContractDifference)]
 struct ChangesAnswer {
     #[serde(flatten)]
     changes: ContractChanges,
     masks: Vec<MaskChange>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct MaskChange {
     stream: StreamName,
     from: Vec<FieldPath>,
@@ -212,6 +245,9 @@ struct MaskChange {
 }
 
 /// What this version changes of an earlier one.
+#[utoipa::path(get, path = "/api/v1/contracts/{handle}/{name}/{version}/changes", operation_id = "get_contract_changes", tag = "contracts",
+    params(ChangesQuery, ("handle" = Handle, Path), ("name" = RefName, Path), ("version" = RefVersion, Path)),
+    responses((status = 200, body = ChangesAnswer), Asked, Looked))]
 pub(super) async fn changes(
     request: HttpRequest,
     path: RefPath,
@@ -263,6 +299,9 @@ fn version<'a>(inventory: &'a Inventory, reference: &ContractRef) -> Result<Vers
 }
 
 /// Takes a contract one step of its life further: review, revise, approve, activate, archive.
+#[utoipa::path(post, path = "/api/v1/contracts/{handle}/{name}/{version}/{step}", operation_id = "step_contract", tag = "contracts",
+    params(("handle" = Handle, Path), ("name" = RefName, Path), ("version" = RefVersion, Path), ("step" = Step, Path), IfMatch),
+    responses((status = 200, body = ContractAnswer, headers(("ETag" = ETag))), Asked, Demanded, Looked, Changed, Matched))]
 pub(super) async fn step(
     request: HttpRequest,
     path: Path<(String, String, String, String)>,
@@ -280,6 +319,9 @@ pub(super) async fn step(
 }
 
 /// Deletes a contract that was never ACTIVE.
+#[utoipa::path(delete, path = "/api/v1/contracts/{handle}/{name}/{version}", operation_id = "delete_contract", tag = "contracts",
+    params(("handle" = Handle, Path), ("name" = RefName, Path), ("version" = RefVersion, Path), IfMatch),
+    responses((status = 204), Asked, Demanded, Looked, Changed, Matched))]
 pub(super) async fn delete(
     request: HttpRequest,
     path: RefPath,

@@ -6,7 +6,7 @@ use super::Admission;
 use crate::{
     actors::{AuditorHandle, RegistryHandle, UsageHandle},
     config,
-    gateway::{Access, Census, Intake, Library, Readiness},
+    gateway::{Access, Census, Intake, Library, Readiness, Repeats},
     telemetry::Meters,
 };
 
@@ -26,4 +26,5 @@ pub struct Doors {
     pub admission: Admission,
     pub limits: Arc<config::Http>,
     pub readiness: Readiness,
+    pub repeats: Repeats,
 }

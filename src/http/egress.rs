@@ -11,19 +11,26 @@ use actix_web::{
 use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::mpsc;
+use utoipa::IntoParams;
 
 use super::{
     ApiError, Doors,
     ingest::text,
+    openapi::{
+        answers::{Asked, OfLog, OfStream},
+        names::ResumeHeader,
+    },
     subscription::{Admits, Framing, Order, Subscription},
 };
 use crate::{
     actors::ControlError,
+    domain::StreamName,
     gateway::{AccessError, Start},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct EventsQuery {
     from: Option<String>,
     limit: Option<u64>,
@@ -31,6 +38,9 @@ pub(super) struct EventsQuery {
 }
 
 /// `GET /ws`: the stream of the token, live, one JSON text frame an event. The original's.
+#[utoipa::path(get, path = "/ws", operation_id = "listen_web_socket", tag = "events",
+    security(("stream_token" = [])),
+    responses((status = 101, description = "A web socket: one JSON text frame an event."), OfStream, OfLog))]
 pub(super) async fn web_socket(
     request: HttpRequest,
     payload: Payload,
@@ -60,6 +70,10 @@ pub(super) async fn web_socket(
 }
 
 /// `GET /streams/{name}/events`: SSE, or NDJSON where `Accept` asks for it.
+#[utoipa::path(get, path = "/streams/{name}/events", operation_id = "listen", tag = "events",
+    security(("stream_token" = []), ("api_token" = [])),
+    params(EventsQuery, ("name" = StreamName, Path), ResumeHeader),
+    responses((status = 200, content((String = "text/event-stream"), (String = "application/x-ndjson"))), OfStream, Asked, OfLog))]
 pub(super) async fn events(
     request: HttpRequest,
     name: Path<String>,

@@ -5,31 +5,50 @@ use actix_web::{
     web::{Data, Path, Payload},
 };
 use serde::Serialize;
+use utoipa::{
+    ToSchema,
+    openapi::{
+        Object, Ref, Schema,
+        schema::{AnyOfBuilder, Type},
+    },
+};
 
 use super::{
     ApiError, Doors,
     body::Body,
     gate::demand_stream,
     ingest::{schema_ref, text},
+    openapi::{
+        answers::{Asked, Looked, Read},
+        names::{Binary, SchemaHeader, SerializationHeader},
+    },
 };
 use crate::{
-    domain::Permission,
+    domain::{Permission, StreamName},
     gateway::{Refusal, Seen},
 };
 
 /// What would become of the event.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Explanation)]
 struct ExplainAnswer<'a> {
     accepted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<RefusalAnswer>,
     schema: &'a str,
     #[serde(flatten)]
+    #[schema(schema_with = seen_if_decoded)]
     seen: Option<Seen>,
 }
 
+/// An event that cannot be decoded shows nothing of itself.
+fn seen_if_decoded() -> Schema {
+    AnyOfBuilder::new().item(Ref::from_schema_name("Seen")).item(Object::with_type(Type::Object)).into()
+}
+
 /// Why it would be refused: as the problem document would say it, without any value.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = EventRefusal)]
 struct RefusalAnswer {
     code: &'static str,
     status: u16,
@@ -41,6 +60,10 @@ struct RefusalAnswer {
 }
 
 /// Says what would become of the event in the body. Stores nothing, makes no key.
+#[utoipa::path(post, path = "/api/v1/streams/{name}/explain", operation_id = "explain", tag = "streams",
+    request_body(content((Object = "application/json"), (Binary = "application/octet-stream"))),
+    params(("name" = StreamName, Path), SchemaHeader, SerializationHeader),
+    responses((status = 200, body = ExplainAnswer), Asked, Looked, Read))]
 pub(super) async fn explain(
     request: HttpRequest,
     payload: Payload,

@@ -5,8 +5,18 @@ use actix_web::{
     web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{ApiError, Doors, gate::demand_stream, paging::PageQuery, streams::document};
+use super::{
+    ApiError, Doors,
+    gate::demand_stream,
+    once::once,
+    openapi::{
+        answers::{Asked, Changed, Demanded, Looked, Read},
+        names::CreateHeader,
+    },
+    paging::PageQuery,
+};
 use crate::{
     actors::{ControlError, PrincipalOrderError},
     clock::Timestamp,
@@ -14,8 +24,9 @@ use crate::{
 };
 
 /// What a client sends to let a principal read.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewGrant)]
 struct GrantRequest {
     principal: PrincipalId,
     /// None: until it is revoked.
@@ -24,7 +35,8 @@ struct GrantRequest {
 }
 
 /// A grant as the API shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Grant)]
 struct GrantAnswer<'a> {
     stream: &'a StreamName,
     principal: &'a PrincipalId,
@@ -32,8 +44,9 @@ struct GrantAnswer<'a> {
     expires: Option<Timestamp>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Grants)]
 struct GrantsAnswer<'a> {
     grants: Vec<GrantAnswer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,6 +54,10 @@ struct GrantsAnswer<'a> {
 }
 
 /// Lets a principal read the events of a stream.
+#[utoipa::path(post, path = "/api/v1/streams/{name}/grants", operation_id = "grant_read", tag = "grants",
+    request_body = GrantRequest,
+    params(CreateHeader, ("name" = StreamName, Path)),
+    responses((status = 201, body = GrantAnswer), Asked, Demanded, Looked, Read, Changed))]
 pub(super) async fn create(
     request: HttpRequest,
     name: Path<String>,
@@ -48,14 +65,20 @@ pub(super) async fn create(
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (identity, known) = demand_stream(&request, &doors, Permission::GrantReads, &name).await?;
-    let GrantRequest { principal, expires } = document(&request, payload, &doors).await?;
-    let stream = known.definition.name.clone();
-    let grant = ReadGrant { stream, principal, created: Timestamp(0), expires };
-    let made = doors.registry.grant_read(identity.who(), grant).await?;
-    Ok(HttpResponse::Created().json(answer(&made.grant)))
+    let (by, registry) = (identity.who(), doors.registry.clone());
+    once(&request, payload, &doors, &identity, async move |wanted: GrantRequest| {
+        let stream = known.definition.name.clone();
+        let GrantRequest { principal, expires } = wanted;
+        let grant = ReadGrant { stream, principal, created: Timestamp(0), expires };
+        Ok(HttpResponse::Created().json(answer(&registry.grant_read(by, grant).await?.grant)))
+    })
+    .await
 }
 
 /// The grants on a stream, by principal, in pages.
+#[utoipa::path(get, path = "/api/v1/streams/{name}/grants", operation_id = "list_grants", tag = "grants",
+    params(PageQuery, ("name" = StreamName, Path)),
+    responses((status = 200, body = GrantsAnswer), Asked, Looked))]
 pub(super) async fn list(
     request: HttpRequest,
     name: Path<String>,
@@ -72,6 +95,9 @@ pub(super) async fn list(
 }
 
 /// Ends a grant, and the readers that read by it.
+#[utoipa::path(delete, path = "/api/v1/streams/{name}/grants/{principal}", operation_id = "revoke_read", tag = "grants",
+    params(("name" = StreamName, Path), ("principal" = PrincipalId, Path)),
+    responses((status = 204), Asked, Demanded, Looked, Changed))]
 pub(super) async fn delete(
     request: HttpRequest,
     path: Path<(String, String)>,

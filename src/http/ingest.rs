@@ -6,13 +6,25 @@ use actix_web::{
     web::{Data, Payload},
 };
 
-use super::{ApiError, Doors, body::Body};
+use super::{
+    ApiError, Doors,
+    body::Body,
+    openapi::{
+        answers::{OfStream, Taken},
+        names::{Binary, OnceHeader, SchemaHeader, SerializationHeader},
+    },
+    problem::Problem,
+};
 use crate::{
     gateway::{Caller, Refusal},
     telemetry::Disposition,
 };
 
 /// Takes one event.
+#[utoipa::path(post, path = "/event", operation_id = "send_event", tag = "events",
+    request_body(content((Object = "application/json"), (Binary = "application/octet-stream"))), security(("stream_token" = [])),
+    params(SchemaHeader, SerializationHeader, OnceHeader),
+    responses((status = 204), OfStream, Taken, (status = 400, content((Problem = "application/problem+json"), (String = "text/plain")))))]
 pub(super) async fn event(
     request: HttpRequest,
     payload: Payload,
@@ -47,8 +59,11 @@ pub(super) fn refused(doors: &Doors, caller: &Caller, refusal: Refusal) -> ApiEr
 
 /// The schema that the request names.
 pub(super) fn schema_ref(headers: &HeaderMap) -> Result<&str, ApiError> {
-    let named = text(headers, "strm-schema-ref")?;
-    named.or(text(headers, "strm-schema-id")?).ok_or(ApiError::SchemaHeaderMissing)
+    let named = text(headers, "strm-schema-ref")?.filter(|named| !named.is_empty());
+    named
+        .or(text(headers, "strm-schema-id")?)
+        .filter(|named| !named.is_empty())
+        .ok_or(ApiError::SchemaHeaderMissing)
 }
 
 /// The client's idempotency key, if it sent one.

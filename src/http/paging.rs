@@ -6,13 +6,16 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::ApiError;
 
 /// What a client asks of a list without filters.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
     page_token: Option<String>,
 }

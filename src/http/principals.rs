@@ -1,65 +1,85 @@
 //! `/api/v1/principals`: users and service accounts, and their API tokens.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
-    http::header::CACHE_CONTROL,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::header::{CACHE_CONTROL, ETAG},
     web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     ApiError, Doors,
+    document::document,
     gate::{demand, demand_principal, identify},
+    once::once,
+    openapi::{
+        answers::{Asked, Changed, Demanded, Looked, Matched, Read},
+        names::{CreateHeader, ETag, IfMatch},
+    },
     paging::{PageQuery, page},
-    streams::document,
+    precondition::{etag, if_match},
 };
 use crate::{
-    actors::{NewPrincipal, NewToken, PrincipalChange, TokenChoice},
+    actors::{KnownPrincipal, NewPrincipal, NewToken, PrincipalChange, TokenChoice},
     clock::Timestamp,
     domain::{ApiToken, Permission, Principal, PrincipalId, PrincipalKind, Role},
 };
 
 /// What a client sends to make a principal.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewPrincipal)]
 struct PrincipalRequest {
     id: PrincipalId,
     kind: PrincipalKind,
     #[serde(default)]
+    #[schema(max_length = 100)]
     name: String,
     #[serde(default)]
+    #[schema(max_length = 254)]
     email: Option<String>,
     #[serde(default = "member")]
     role: Role,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = PrincipalChange)]
 struct ChangeRequest {
+    #[schema(max_length = 100)]
     name: Option<String>,
+    #[schema(max_length = 254)]
     email: Option<String>,
     role: Option<Role>,
     disabled: Option<bool>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = NewToken)]
 struct TokenRequest {
     #[serde(default)]
+    #[schema(max_length = 100)]
     name: String,
+    /// None: `[tokens] api_days`.
+    #[schema(minimum = 1)]
     expires_in_days: Option<u32>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     kind: Option<PrincipalKind>,
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
     page_token: Option<String>,
 }
 
 /// A principal as the API shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Principal)]
 struct PrincipalAnswer<'a> {
     id: &'a PrincipalId,
     kind: PrincipalKind,
@@ -70,8 +90,9 @@ struct PrincipalAnswer<'a> {
     created: Timestamp,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Principals)]
 struct PrincipalsAnswer<'a> {
     principals: Vec<PrincipalAnswer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,8 +100,9 @@ struct PrincipalsAnswer<'a> {
 }
 
 /// A token as the API shows it. `token` is its text, told once.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Token)]
 struct TokenAnswer<'a> {
     id: &'a str,
     name: &'a str,
@@ -93,8 +115,9 @@ struct TokenAnswer<'a> {
     token: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Tokens)]
 struct TokensAnswer<'a> {
     tokens: Vec<TokenAnswer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,19 +125,30 @@ struct TokensAnswer<'a> {
 }
 
 /// Makes a user or a service account, without a token.
+#[utoipa::path(post, path = "/api/v1/principals", operation_id = "create_principal", tag = "principals",
+    request_body = PrincipalRequest,
+    params(CreateHeader),
+    responses((status = 201, body = PrincipalAnswer, headers(("ETag" = ETag))), Asked, Demanded, Read, Changed))]
 pub(super) async fn create(
     request: HttpRequest,
     payload: Payload,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let identity = demand(&request, &doors, Permission::ManagePrincipals).await?;
-    let PrincipalRequest { id, kind, name, email, role } = document(&request, payload, &doors).await?;
-    let new = NewPrincipal { id, kind, name, email, role };
-    let known = doors.registry.create_principal(identity.who(), new).await?;
-    Ok(HttpResponse::Created().json(answer(&known.principal)))
+    let (by, registry) = (identity.who(), doors.registry.clone());
+    once(&request, payload, &doors, &identity, async move |wanted: PrincipalRequest| {
+        let PrincipalRequest { id, kind, name, email, role } = wanted;
+        let new = NewPrincipal { id, kind, name, email, role };
+        let known = registry.create_principal(by, new).await?;
+        Ok(shown(HttpResponse::Created(), &known))
+    })
+    .await
 }
 
 /// Principals that the caller sees, by id, in pages: all, or itself.
+#[utoipa::path(get, path = "/api/v1/principals", operation_id = "list_principals", tag = "principals",
+    params(ListQuery),
+    responses((status = 200, body = PrincipalsAnswer), Asked))]
 pub(super) async fn list(
     request: HttpRequest,
     query: Query<ListQuery>,
@@ -137,16 +171,23 @@ pub(super) async fn list(
 }
 
 /// One principal.
+#[utoipa::path(get, path = "/api/v1/principals/{id}", operation_id = "get_principal", tag = "principals",
+    params(("id" = PrincipalId, Path)),
+    responses((status = 200, body = PrincipalAnswer, headers(("ETag" = ETag))), Asked, Looked, Changed))]
 pub(super) async fn get(
     request: HttpRequest,
     id: Path<String>,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (_, known) = demand_principal(&request, &doors, &id, true).await?;
-    Ok(HttpResponse::Ok().json(answer(&known.principal)))
+    Ok(shown(HttpResponse::Ok(), &known))
 }
 
 /// Changes a principal's name, address, role, or whether it is disabled.
+#[utoipa::path(patch, path = "/api/v1/principals/{id}", operation_id = "update_principal", tag = "principals",
+    request_body = ChangeRequest,
+    params(IfMatch, ("id" = PrincipalId, Path)),
+    responses((status = 200, body = PrincipalAnswer, headers(("ETag" = ETag))), Asked, Demanded, Looked, Read, Changed, Matched))]
 pub(super) async fn change(
     request: HttpRequest,
     id: Path<String>,
@@ -154,25 +195,34 @@ pub(super) async fn change(
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (identity, known) = demand_principal(&request, &doors, &id, false).await?;
+    let expected = if_match(request.headers())?;
     let ChangeRequest { name, email, role, disabled } = document(&request, payload, &doors).await?;
     let change = PrincipalChange { name, email, role, disabled };
     let id = known.principal.id.clone();
-    let known = doors.registry.change_principal(identity.who(), id, change).await?;
-    Ok(HttpResponse::Ok().json(answer(&known.principal)))
+    let known = doors.registry.change_principal(identity.who(), id, change, expected).await?;
+    Ok(shown(HttpResponse::Ok(), &known))
 }
 
 /// Deletes a principal with its tokens, memberships and grants.
+#[utoipa::path(delete, path = "/api/v1/principals/{id}", operation_id = "delete_principal", tag = "principals",
+    params(IfMatch, ("id" = PrincipalId, Path)),
+    responses((status = 204), Asked, Demanded, Looked, Changed, Matched))]
 pub(super) async fn delete(
     request: HttpRequest,
     id: Path<String>,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (identity, known) = demand_principal(&request, &doors, &id, false).await?;
-    doors.registry.delete_principal(identity.who(), known.principal.id.clone()).await?;
+    let expected = if_match(request.headers())?;
+    doors.registry.delete_principal(identity.who(), known.principal.id.clone(), expected).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// Makes an API token; its text is told here and never again.
+#[utoipa::path(post, path = "/api/v1/principals/{id}/tokens", operation_id = "create_token", tag = "principals",
+    request_body = Option<TokenRequest>,
+    params(CreateHeader, ("id" = PrincipalId, Path)),
+    responses((status = 201, body = TokenAnswer), Asked, Looked, Read, Changed))]
 pub(super) async fn create_token(
     request: HttpRequest,
     id: Path<String>,
@@ -180,14 +230,20 @@ pub(super) async fn create_token(
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (identity, known) = demand_principal(&request, &doors, &id, true).await?;
-    let wanted: TokenRequest = document(&request, payload, &doors).await?;
-    let new = NewToken { name: wanted.name, days: wanted.expires_in_days };
-    let made = doors.registry.create_token(identity.who(), known.principal.id.clone(), new).await?;
-    let shown = token_answer(&doors, &made.token, Some(&made.text));
-    Ok(HttpResponse::Created().insert_header((CACHE_CONTROL, "no-store")).json(shown))
+    let (by, id, maker) = (identity.who(), known.principal.id.clone(), doors.clone());
+    once(&request, payload, &doors, &identity, async move |wanted: TokenRequest| {
+        let new = NewToken { name: wanted.name, days: wanted.expires_in_days };
+        let made = maker.registry.create_token(by, id, new).await?;
+        let shown = token_answer(&maker, &made.token, Some(&made.text));
+        Ok(HttpResponse::Created().insert_header((CACHE_CONTROL, "no-store")).json(shown))
+    })
+    .await
 }
 
 /// The tokens of a principal, the newest first, in pages.
+#[utoipa::path(get, path = "/api/v1/principals/{id}/tokens", operation_id = "list_tokens", tag = "principals",
+    params(PageQuery, ("id" = PrincipalId, Path)),
+    responses((status = 200, body = TokensAnswer), Asked, Looked, Changed))]
 pub(super) async fn list_tokens(
     request: HttpRequest,
     id: Path<String>,
@@ -204,6 +260,9 @@ pub(super) async fn list_tokens(
 }
 
 /// Revokes one token.
+#[utoipa::path(delete, path = "/api/v1/principals/{id}/tokens/{token}", operation_id = "revoke_token", tag = "principals",
+    params(("id" = PrincipalId, Path), ("token" = String, Path)),
+    responses((status = 204), Asked, Looked, Changed))]
 pub(super) async fn revoke_token(
     request: HttpRequest,
     path: Path<(String, String)>,
@@ -214,6 +273,9 @@ pub(super) async fn revoke_token(
 }
 
 /// Revokes every token of a principal.
+#[utoipa::path(delete, path = "/api/v1/principals/{id}/tokens", operation_id = "revoke_tokens", tag = "principals",
+    params(("id" = PrincipalId, Path)),
+    responses((status = 204), Asked, Looked, Changed))]
 pub(super) async fn revoke_all_tokens(
     request: HttpRequest,
     id: Path<String>,
@@ -231,6 +293,10 @@ async fn revoke(
     let (identity, known) = demand_principal(request, doors, id, true).await?;
     doors.registry.revoke_tokens(identity.who(), known.principal.id.clone(), which).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+fn shown(mut response: HttpResponseBuilder, known: &KnownPrincipal) -> HttpResponse {
+    response.insert_header((ETAG, etag(known.version))).json(answer(&known.principal))
 }
 
 fn answer(principal: &Principal) -> PrincipalAnswer<'_> {

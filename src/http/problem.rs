@@ -11,15 +11,16 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::batch::Verdicts;
+use super::batch::{Verdict, Verdicts};
 use crate::{
     actors::{
         AuditError, ControlError, OrderError, OverLimit, PlanError, PrincipalOrderError, ProjectOrderError,
         StreamOrderError, UsageError,
     },
     event::container::ContainerError,
-    gateway::{AccessError, CensusError, ReadError, Refusal, TrialError},
+    gateway::{AccessError, CensusError, ReadError, Refusal, RepeatError, TrialError},
     schema_code::CodeError,
     storage::{AppendError, LogError},
 };
@@ -81,6 +82,10 @@ pub enum ApiError {
     Code(#[from] CodeError),
     #[error(transparent)]
     Trial(#[from] TrialError),
+    #[error(transparent)]
+    Repeat(#[from] RepeatError),
+    #[error("the work was broken off: look whether it was done")]
+    Interrupted,
     #[error("no such route")]
     RouteUnknown,
     #[error("this route does not take this method")]
@@ -151,6 +156,10 @@ impl ApiError {
             Self::Trial(TrialError::Log(_)) => ("log_unavailable", 503, Some(2)),
             Self::Trial(TrialError::Keys(_)) => ("key_unavailable", 503, Some(2)),
             Self::Trial(TrialError::Busy) => ("overloaded", 503, Some(5)),
+            Self::Repeat(RepeatError::OtherRequest) => ("idempotency_key_reused", 409, None),
+            Self::Repeat(RepeatError::Busy) => ("idempotency_key_busy", 409, Some(1)),
+            Self::Repeat(RepeatError::Full) => ("idempotency_keys_full", 429, Some(3600)),
+            Self::Repeat(RepeatError::Unavailable) | Self::Interrupted => ("store_unavailable", 503, Some(2)),
             Self::RouteUnknown => ("route_unknown", 404, None),
             Self::MethodUnknown => ("method_unknown", 405, None),
         }
@@ -314,7 +323,10 @@ pub const CODES: &[&str] = &[
     "field_type",
     "field_unknown",
     "header_invalid",
+    "idempotency_key_busy",
     "idempotency_key_invalid",
+    "idempotency_key_reused",
+    "idempotency_keys_full",
     "issuer_unavailable",
     "json_duplicate_key",
     "json_invalid",
@@ -405,24 +417,21 @@ impl ResponseError for ApiError {
         if let ApiError::Event(Refusal::Violation(violation)) = self {
             return response.content_type("text/plain; charset=utf-8").body(violation.to_string());
         }
-        let verdicts = match self {
-            ApiError::BatchRefused { verdicts } => Some(&**verdicts),
-            _ => None,
-        };
-        let accepted = match self {
-            ApiError::BatchStopped { accepted, .. } => Some(*accepted),
-            _ => None,
+        let (accepted, refused) = match self {
+            ApiError::BatchRefused { verdicts } => (Some(verdicts.accepted), Some(&verdicts.refused[..])),
+            ApiError::BatchStopped { accepted, .. } => (Some(*accepted), None),
+            _ => (None, None),
         };
         let title = self.status_code().canonical_reason().unwrap_or("error");
         let kind = format!("/problems/{code}");
-        let problem = Problem { kind, title, status, code, detail: self.to_string(), accepted, verdicts };
+        let problem = Problem { kind, title, status, code, detail: self.to_string(), accepted, refused };
         response.content_type("application/problem+json").json(problem)
     }
 }
 
 /// The body. `code` is the stable identifier; `detail` may be reworded in any release.
-#[derive(Serialize)]
-struct Problem<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Problem<'a> {
     #[serde(rename = "type")]
     kind: String,
     title: &'static str,
@@ -431,6 +440,6 @@ struct Problem<'a> {
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     accepted: Option<u64>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    verdicts: Option<&'a Verdicts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<&'a [Verdict]>,
 }

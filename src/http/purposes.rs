@@ -5,29 +5,40 @@ use actix_web::{
     web::{Data, Path, Payload, Query},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     ApiError, Doors,
     gate::{demand, identify},
+    once::once,
+    openapi::{
+        answers::{Asked, Changed, Demanded, Looked, Read},
+        names::CreateHeader,
+    },
     paging::PageQuery,
-    streams::document,
 };
 use crate::{
     actors::NewPurpose,
     domain::{Permission, Purpose},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewPurpose)]
 struct PurposeRequest {
+    /// None: the next free one.
+    #[schema(minimum = 0, maximum = 999)]
     level: Option<i32>,
+    #[schema(min_length = 2, max_length = 100)]
     name: String,
     #[serde(default)]
+    #[schema(max_length = 1000)]
     description: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Purposes)]
 struct PurposesAnswer<'a> {
     purposes: Vec<&'a Purpose>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,18 +46,29 @@ struct PurposesAnswer<'a> {
 }
 
 /// Gives a level a name.
+#[utoipa::path(post, path = "/api/v1/purposes", operation_id = "create_purpose", tag = "purposes",
+    request_body = PurposeRequest,
+    params(CreateHeader),
+    responses((status = 201, body = Purpose), Asked, Demanded, Read, Changed))]
 pub(super) async fn create(
     request: HttpRequest,
     payload: Payload,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
-    let by = demand(&request, &doors, Permission::ManagePolicies).await?.who();
-    let PurposeRequest { level, name, description } = document(&request, payload, &doors).await?;
-    let made = doors.registry.create_purpose(by, NewPurpose { level, name, description }).await?;
-    Ok(HttpResponse::Created().json(made))
+    let identity = demand(&request, &doors, Permission::ManagePolicies).await?;
+    let (by, registry) = (identity.who(), doors.registry.clone());
+    once(&request, payload, &doors, &identity, async move |wanted: PurposeRequest| {
+        let PurposeRequest { level, name, description } = wanted;
+        let made = registry.create_purpose(by, NewPurpose { level, name, description }).await?;
+        Ok(HttpResponse::Created().json(made))
+    })
+    .await
 }
 
 /// The map, by level, in pages. It has at most a thousand rows.
+#[utoipa::path(get, path = "/api/v1/purposes", operation_id = "list_purposes", tag = "purposes",
+    params(PageQuery),
+    responses((status = 200, body = PurposesAnswer), Asked))]
 pub(super) async fn list(
     request: HttpRequest,
     query: Query<PageQuery>,
@@ -61,6 +83,9 @@ pub(super) async fn list(
 }
 
 /// Takes a level's name away.
+#[utoipa::path(delete, path = "/api/v1/purposes/{named}", operation_id = "delete_purpose", tag = "purposes",
+    params(("named" = String, Path, description = "Level or name.")),
+    responses((status = 204), Asked, Demanded, Looked, Changed))]
 pub(super) async fn delete(
     request: HttpRequest,
     named: Path<String>,

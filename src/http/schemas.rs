@@ -6,10 +6,15 @@ use actix_web::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     ApiError, Doors,
     gate::{identify, sees_schema},
+    openapi::{
+        answers::{Asked, Looked},
+        names::{Handle, RefName, RefVersion},
+    },
     paging::page,
 };
 use crate::{
@@ -20,8 +25,9 @@ use crate::{
 };
 
 /// A schema as the API shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Schema)]
 struct SchemaAnswer<'a> {
     #[serde(rename = "ref")]
     reference: &'a ContractRef,
@@ -31,26 +37,33 @@ struct SchemaAnswer<'a> {
     /// The contracts that name it.
     contracts: Vec<&'a ContractRef>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     definition: Option<&'a RawValue>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Schemas)]
 struct SchemasAnswer<'a> {
     schemas: Vec<SchemaAnswer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_page_token: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
     page_token: Option<String>,
     handle: Option<String>,
 }
 
 /// All schemas, by reference.
+#[utoipa::path(get, path = "/api/v1/schemas", operation_id = "list_schemas", tag = "schemas",
+    params(ListQuery),
+    responses((status = 200, body = SchemasAnswer), Asked))]
 pub(super) async fn list(
     request: HttpRequest,
     query: Query<ListQuery>,
@@ -71,6 +84,9 @@ pub(super) async fn list(
 }
 
 /// One schema, with its definition.
+#[utoipa::path(get, path = "/api/v1/schemas/{handle}/{name}/{version}", operation_id = "get_schema", tag = "schemas",
+    params(("handle" = Handle, Path), ("name" = RefName, Path), ("version" = RefVersion, Path)),
+    responses((status = 200, body = SchemaAnswer), Asked, Looked))]
 pub(super) async fn get(
     request: HttpRequest,
     path: Path<(String, String, String)>,
@@ -81,13 +97,15 @@ pub(super) async fn get(
     Ok(HttpResponse::Ok().json(answer(identity.inventory(), known, true)))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct CodeQuery {
     language: Language,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SchemaCode)]
 struct CodeAnswer<'a> {
     #[serde(rename = "ref")]
     reference: &'a ContractRef,
@@ -95,6 +113,9 @@ struct CodeAnswer<'a> {
 }
 
 /// Classes to send events of the schema with.
+#[utoipa::path(get, path = "/api/v1/schemas/{handle}/{name}/{version}/code", operation_id = "get_schema_code", tag = "schemas",
+    params(CodeQuery, ("handle" = Handle, Path), ("name" = RefName, Path), ("version" = RefVersion, Path)),
+    responses((status = 200, body = CodeAnswer), Asked, Looked))]
 pub(super) async fn code(
     request: HttpRequest,
     path: Path<(String, String, String)>,

@@ -4,16 +4,22 @@ use std::collections::BTreeMap;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::ETAG,
+    http::header::{CACHE_CONTROL, ETAG},
     web::{Data, Path, Payload, Query},
 };
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use zeroize::Zeroizing;
 
 use super::{
     ApiError, Doors,
-    body::Body,
+    document::{Mapped, document},
     gate::{self, demand_stream, identify},
+    once::once,
+    openapi::{
+        answers::{Asked, Changed, Demanded, Looked, Matched, Read},
+        names::{CreateHeader, ETag, IfMatch},
+    },
     paging::page,
     precondition::{etag, if_match},
 };
@@ -24,8 +30,8 @@ use crate::{
     },
     clock::Timestamp,
     domain::{
-        ConsentRule, ContractRef, FieldPath, Permission, PolicyId, ProjectName, StreamLimits, StreamName,
-        limits,
+        ConsentRule, ConsentRuleError, ContractRef, FieldPath, Permission, PolicyId, ProjectName,
+        StreamLimits, StreamName, limits,
         mask::{MaskConfig, MaskHash, check_seed},
         stream_definition::{DefinitionError, StreamDefinition},
     },
@@ -33,37 +39,44 @@ use crate::{
 };
 
 /// What a client sends to make a stream.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = NewStream)]
 struct StreamRequest {
     name: Option<StreamName>,
     /// None: that of the source, or the default one.
     project: Option<ProjectName>,
     #[serde(default)]
+    #[schema(max_length = 1000)]
     description: Option<String>,
     #[serde(default)]
+    #[schema(max_items = 20)]
     tags: Vec<String>,
+    #[schema(minimum = 1, maximum = 3650)]
     retention_days: Option<u32>,
     derived_from: Option<StreamName>,
     #[serde(default)]
+    #[schema(max_items = 50)]
     purposes: Vec<NamedPurpose>,
     #[serde(default)]
     cumulative: bool,
     #[serde(default)]
-    masked_fields: Vec<MaskedFields>,
+    #[schema(value_type = Vec<MaskedFields>)]
+    masked_fields: Vec<Mapped<MaskedFields>>,
     mask_seed: Option<String>,
     #[serde(default)]
     hash_type: Option<MaskHash>,
     #[serde(default)]
     as_received: bool,
     #[serde(default)]
-    limits: StreamLimits,
+    #[schema(value_type = StreamLimits)]
+    limits: Mapped<StreamLimits>,
     /// Id or name of an ACTIVE one.
     policy: Option<String>,
 }
 
 /// A purpose by its level, or by its name in the purpose map.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
 enum NamedPurpose {
     Level(i32),
@@ -71,15 +84,20 @@ enum NamedPurpose {
 }
 
 /// What a client sends to change a stream: what is left out stays, null takes limits and policy away.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = StreamChange)]
 struct PatchRequest {
+    #[schema(max_length = 1000)]
     description: Option<String>,
+    #[schema(max_items = 20)]
     tags: Option<Vec<String>>,
+    #[schema(minimum = 1, maximum = 3650)]
     retention_days: Option<u32>,
     enabled: Option<bool>,
     #[serde(default, deserialize_with = "present")]
-    limits: Option<Option<StreamLimits>>,
+    #[schema(value_type = Option<StreamLimits>)]
+    limits: Option<Option<Mapped<StreamLimits>>>,
     #[serde(default, deserialize_with = "present")]
     policy: Option<Option<String>>,
 }
@@ -88,7 +106,7 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(given: D) -> Result<O
     T::deserialize(given).map(Some)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct MaskedFields {
     #[serde(rename = "ref")]
@@ -97,8 +115,9 @@ struct MaskedFields {
 }
 
 /// A stream as the API shows it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Stream)]
 struct StreamAnswer<'a> {
     #[serde(rename = "ref")]
     reference: Ref<'a>,
@@ -115,36 +134,42 @@ struct StreamAnswer<'a> {
 }
 
 /// The policy of a stream. A policy of a stream is never deleted, so it has a name.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StreamPolicy)]
 struct PolicyAnswer<'a> {
     id: PolicyId,
     name: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StreamRef)]
 struct Ref<'a> {
     name: &'a StreamName,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Derivation)]
 struct DerivedAnswer<'a> {
     source: &'a StreamName,
     purposes: Vec<i32>,
     #[serde(rename = "type")]
     kind: &'static str,
+    #[schema(value_type = BTreeMap<String, Vec<FieldPath>>)]
     masked: BTreeMap<&'a ContractRef, &'a [FieldPath]>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = FirstCredential)]
 struct CredentialAnswer<'a> {
     client_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_secret: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Streams)]
 struct StreamsAnswer<'a> {
     streams: Vec<StreamAnswer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,13 +177,15 @@ struct StreamsAnswer<'a> {
 }
 
 /// What deleting a stream would delete.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Deletion)]
 struct DeletionAnswer {
     streams: Vec<DoomedAnswer>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = DoomedStream)]
 struct DoomedAnswer {
     name: StreamName,
     derived_from: Option<StreamName>,
@@ -167,17 +194,20 @@ struct DoomedAnswer {
     credentials: usize,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     tag: Option<String>,
     source: Option<StreamName>,
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
     page_token: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct DeleteQuery {
     #[serde(default)]
     recursive: bool,
@@ -186,26 +216,37 @@ pub(super) struct DeleteQuery {
 }
 
 /// Makes a stream; its secret is told here and never again.
+#[utoipa::path(post, path = "/api/v1/streams", operation_id = "create_stream", tag = "streams",
+    request_body = StreamRequest,
+    params(CreateHeader),
+    responses((status = 201, body = StreamAnswer, headers(("ETag" = ETag))), Asked, Demanded, Looked, Read, Changed))]
 pub(super) async fn create(
     request: HttpRequest,
     payload: Payload,
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let identity = identify(&request, &doors).await?;
-    let wanted: StreamRequest = document(&request, payload, &doors).await?;
-    let new = new_stream(wanted, &identity)?;
-    demand_new(&identity, &new)?;
-    let created = doors.registry.create_stream(identity.who(), new).await?;
-    let secret = (created.client_id.as_str(), created.client_secret.text());
-    let inventory = doors.registry.inventory();
-    let mut response = HttpResponse::Created();
-    if let Some(known) = inventory.stream(&created.definition.name) {
-        response.insert_header((ETAG, etag(known.version)));
-    }
-    Ok(response.json(answer(&created.definition, &inventory, Some(secret))))
+    let (maker, registry) = (identity.clone(), doors.registry.clone());
+    once(&request, payload, &doors, &identity, async move |wanted: StreamRequest| {
+        let new = new_stream(wanted, &maker)?;
+        demand_new(&maker, &new)?;
+        let created = registry.create_stream(maker.who(), new).await?;
+        let secret = (created.client_id.as_str(), created.client_secret.text());
+        let inventory = registry.inventory();
+        let mut response = HttpResponse::Created();
+        response.insert_header((CACHE_CONTROL, "no-store"));
+        if let Some(known) = inventory.stream(&created.definition.name) {
+            response.insert_header((ETAG, etag(known.version)));
+        }
+        Ok(response.json(answer(&created.definition, &inventory, Some(secret))))
+    })
+    .await
 }
 
 /// Streams that the caller sees by name, in pages; those with a tag, those derived from a source.
+#[utoipa::path(get, path = "/api/v1/streams", operation_id = "list_streams", tag = "streams",
+    params(ListQuery),
+    responses((status = 200, body = StreamsAnswer), Asked))]
 pub(super) async fn list(
     request: HttpRequest,
     query: Query<ListQuery>,
@@ -230,6 +271,9 @@ pub(super) async fn list(
 }
 
 /// One stream.
+#[utoipa::path(get, path = "/api/v1/streams/{name}", operation_id = "get_stream", tag = "streams",
+    params(("name" = StreamName, Path)),
+    responses((status = 200, body = StreamAnswer, headers(("ETag" = ETag))), Asked, Looked))]
 pub(super) async fn get(
     request: HttpRequest,
     name: Path<String>,
@@ -240,6 +284,10 @@ pub(super) async fn get(
 }
 
 /// Changes a stream, with `If-Match` only the version the client has seen.
+#[utoipa::path(patch, path = "/api/v1/streams/{name}", operation_id = "update_stream", tag = "streams",
+    request_body = PatchRequest,
+    params(("name" = StreamName, Path), IfMatch),
+    responses((status = 200, body = StreamAnswer, headers(("ETag" = ETag))), Asked, Demanded, Looked, Read, Changed, Matched))]
 pub(super) async fn change(
     request: HttpRequest,
     payload: Payload,
@@ -250,7 +298,7 @@ pub(super) async fn change(
     let expected = if_match(request.headers())?;
     let wanted: PatchRequest = document(&request, payload, &doors).await?;
     let PatchRequest { description, tags, retention_days, enabled, limits, policy } = wanted;
-    let limits = limits.map(Option::unwrap_or_default);
+    let limits = limits.map(|limits| limits.unwrap_or_default().0);
     let limited = limits.is_some_and(|limits| limits.events_max.is_some());
     let patch = StreamPatch { description, tags, retention_days, enabled, limits, policy };
     let name = known.definition.name.clone();
@@ -262,6 +310,9 @@ pub(super) async fn change(
 }
 
 /// Deletes a stream, with `recursive=true` also what derives from it; with `dryRun=true` only says what.
+#[utoipa::path(delete, path = "/api/v1/streams/{name}", operation_id = "delete_stream", tag = "streams",
+    params(DeleteQuery, ("name" = StreamName, Path)),
+    responses((status = 200, body = DeletionAnswer), (status = 204), Asked, Demanded, Looked, Changed))]
 pub(super) async fn delete(
     request: HttpRequest,
     name: Path<String>,
@@ -321,31 +372,17 @@ fn demand_new(identity: &Identity, new: &NewStream) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Reads a JSON document of the control plane.
-pub(super) async fn document<T: DeserializeOwned>(
-    request: &HttpRequest,
-    payload: Payload,
-    doors: &Doors,
-) -> Result<T, ApiError> {
-    let body = Body::open(request, payload, doors, 4 * limits::DOCUMENT_BYTES_MAX)?.whole().await?;
-    serde_json::from_slice(&body.bytes).map_err(|error| {
-        // serde quotes a value it did not like, and that may be a secret; names of fields it may quote.
-        let said = error.to_string();
-        let quotes = ["invalid type", "invalid value", "unknown variant"].iter().any(|s| said.starts_with(s));
-        let kind =
-            if quotes { "a field has the wrong type" } else { said.split(" at line").next().unwrap_or("") };
-        ApiError::BodyInvalid(format!("{kind}, line {} column {}", error.line(), error.column()))
-    })
-}
-
 fn new_stream(wanted: StreamRequest, identity: &Identity) -> Result<NewStream, ApiError> {
     let inventory = identity.inventory();
     let level = |purpose: &NamedPurpose| match purpose {
         NamedPurpose::Level(level) => Ok(*level),
         NamedPurpose::Name(name) => inventory.purpose_level(name).map_err(ControlError::from),
     };
-    let purposes = wanted.purposes.iter().map(level).collect::<Result<Vec<i32>, _>>()?;
     let refuse = |error: DefinitionError| ControlError::Stream(StreamOrderError::Definition(error));
+    if wanted.purposes.len() > limits::CONSENT_LEVELS_MAX {
+        return Err(refuse(ConsentRuleError::TooMany.into()).into());
+    }
+    let purposes = wanted.purposes.iter().map(level).collect::<Result<Vec<i32>, _>>()?;
     let derived = match wanted.derived_from {
         None if purposes.is_empty() && wanted.masked_fields.is_empty() => None,
         None => return Err(ControlError::Stream(StreamOrderError::PurposesWithoutSource).into()),
@@ -370,13 +407,13 @@ fn new_stream(wanted: StreamRequest, identity: &Identity) -> Result<NewStream, A
         tags: wanted.tags,
         retention_days: wanted.retention_days,
         derived,
-        limits: wanted.limits,
+        limits: wanted.limits.0,
         policy: wanted.policy,
     })
 }
 
 fn masks(
-    wanted: Vec<MaskedFields>,
+    wanted: Vec<Mapped<MaskedFields>>,
     seed: Option<String>,
     hash: Option<MaskHash>,
 ) -> Result<Option<NewMasks>, crate::domain::mask::MaskError> {
@@ -384,7 +421,7 @@ fn masks(
         return Ok(None);
     }
     let mut config = MaskConfig { hash: hash.unwrap_or_default(), ..MaskConfig::default() };
-    for MaskedFields { reference, fields } in wanted {
+    for Mapped(MaskedFields { reference, fields }) in wanted {
         config.patterns.entry(reference).or_default().extend(fields);
     }
     config.validate()?;

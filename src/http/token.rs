@@ -8,24 +8,51 @@ use actix_web::{
     web::{Data, Payload},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{ApiError, Doors, body::Body, ingest::text};
+use super::{ApiError, Doors, body::Body, ingest::text, problem::Problem};
 use crate::gateway::{AccessError, Grant};
 
-/// The fields of a token request.
-#[derive(Default)]
+/// The fields of a token request. Client id and secret may be in the header instead.
+#[derive(Default, ToSchema)]
+#[schema(as = AccessTokenRequest)]
 struct Form {
+    /// `client_credentials` or `refresh_token`.
     grant_type: String,
     client_id: Option<String>,
     client_secret: Option<String>,
     refresh_token: Option<String>,
 }
 
+/// The answer to a token request.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AccessToken)]
+struct GrantAnswer<'a> {
+    access_token: &'a str,
+    expires_in: u64,
+    expires_at: i64,
+    refresh_expires_in: u64,
+    refresh_token: &'a str,
+    token_type: &'static str,
+    #[serde(rename = "not-before-policy")]
+    not_before_policy: i64,
+    scope: &'static str,
+}
+
 /// An RFC 6749 error answer.
+#[derive(Serialize, ToSchema)]
+struct OAuthRefusal<'a> {
+    error: &'static str,
+    error_description: &'a str,
+}
+
 struct OAuthError(StatusCode, &'static str, String);
 
 /// `POST /auth/realms/streams/protocol/openid-connect/token`.
+#[utoipa::path(post, path = PATH, operation_id = "get_access_token", tag = "token",
+    request_body(content = Form, content_type = "application/x-www-form-urlencoded"), security((), ("client" = [])),
+    responses((status = 200, body = GrantAnswer), (status = 400, content((OAuthRefusal = "application/json"), (Problem = "application/problem+json"))), (status = 401, body = OAuthRefusal), (status = 429, body = OAuthRefusal), (status = 503, content((OAuthRefusal = "application/json"), (Problem = "application/problem+json"))), (status = 408, body = Problem, content_type = "application/problem+json"), (status = 413, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn token(
     request: HttpRequest,
     payload: Payload,
@@ -40,6 +67,9 @@ pub(super) async fn token(
 }
 
 /// `GET .../certs`: the public keys of the tokens.
+#[utoipa::path(get, path = "/auth/realms/streams/protocol/openid-connect/certs", operation_id = "get_certs", tag = "token",
+    security(()),
+    responses((status = 200, body = Object)))]
 pub(super) async fn certs(doors: Data<Doors>) -> HttpResponse {
     HttpResponse::Ok().json(doors.access.public_keys())
 }
@@ -129,23 +159,25 @@ fn refuse(OAuthError(status, error, description): &OAuthError) -> HttpResponse {
     if *status == StatusCode::TOO_MANY_REQUESTS {
         answer.insert_header((header::RETRY_AFTER, "60"));
     }
-    answer.json(json!({ "error": error, "error_description": description }))
+    answer.json(OAuthRefusal { error, error_description: description })
 }
 
 fn answer(grant: &Grant) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::PRAGMA, "no-cache"))
-        .json(json!({
-            "access_token": grant.access_token,
-            "expires_in": grant.expires_in_s,
-            "expires_at": grant.expires_at_s,
-            "refresh_expires_in": grant.refresh_expires_in_s,
-            "refresh_token": grant.refresh_token,
-            "token_type": "Bearer",
-            "not-before-policy": 0,
-            "scope": "offline_access",
-        }))
+        .json(GrantAnswer {
+            access_token: &grant.access_token,
+            expires_in: grant.expires_in_s,
+            expires_at: grant.expires_at_s,
+            refresh_expires_in: grant.refresh_expires_in_s,
+            refresh_token: &grant.refresh_token,
+            token_type: "Bearer",
+            not_before_policy: 0,
+            scope: "offline_access",
+        })
 }
 
+/// Where the original's drivers ask.
+pub(super) const PATH: &str = "/auth/realms/streams/protocol/openid-connect/token";
 const FORM_BYTES_MAX: usize = 16 << 10;

@@ -7,23 +7,30 @@ use actix_web::{
     web::{Data, Path, Query},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use super::{ApiError, Doors, gate::demand_stream};
+use super::{
+    ApiError, Doors,
+    gate::demand_stream,
+    openapi::answers::{Asked, Looked},
+};
 use crate::{
     clock::{DAY_MS, Timestamp},
     domain::{Permission, StreamName, UsageCounts},
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct UsageQuery {
     from: Option<String>,
     until: Option<String>,
     by: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Usage)]
 struct UsageAnswer {
     stream: StreamName,
     from: String,
@@ -32,8 +39,9 @@ struct UsageAnswer {
     windows: Vec<WindowAnswer>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = UsageWindow)]
 struct WindowAnswer {
     from: String,
     until: String,
@@ -45,8 +53,9 @@ struct WindowAnswer {
 }
 
 /// What one derived stream got of the events its filter saw in the window, which may have come before it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = DerivedUsage)]
 struct DerivedAnswer {
     stream: StreamName,
     events: u64,
@@ -55,6 +64,9 @@ struct DerivedAnswer {
 }
 
 /// Usage of a stream, and of the streams derived from it.
+#[utoipa::path(get, path = "/api/v1/streams/{name}/usage", operation_id = "usage", tag = "streams",
+    params(UsageQuery, ("name" = StreamName, Path)),
+    responses((status = 200, body = UsageAnswer), Asked, Looked))]
 pub(super) async fn get(
     request: HttpRequest,
     name: Path<String>,

@@ -2,14 +2,16 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{ApiError, Doors, gate::identify};
+use super::{ApiError, Doors, gate::identify, openapi::answers::Asked};
 use crate::{
     clock::Timestamp,
     domain::{PrincipalId, PrincipalKind, ProjectName, Role},
 };
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Whoami)]
 struct WhoamiAnswer<'a> {
     id: &'a PrincipalId,
     kind: PrincipalKind,
@@ -18,19 +20,23 @@ struct WhoamiAnswer<'a> {
     token: Option<TokenAnswer<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OwnProject)]
 struct ProjectAnswer<'a> {
     name: &'a ProjectName,
     roles: Vec<Role>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OwnToken)]
 struct TokenAnswer<'a> {
     id: &'a str,
     expires: Timestamp,
 }
 
 /// Who asks.
+#[utoipa::path(get, path = "/api/v1/whoami", operation_id = "whoami", tag = "principals",
+    responses((status = 200, body = WhoamiAnswer), Asked))]
 pub(super) async fn get(request: HttpRequest, doors: Data<Doors>) -> Result<HttpResponse, ApiError> {
     let identity = identify(&request, &doors).await?;
     let roles = |name| {

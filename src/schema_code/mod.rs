@@ -14,13 +14,14 @@ mod rust;
 mod typescript;
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::domain::Schema;
 
 pub use self::model::CodeError;
 
 /// A language code is made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Language {
     Python,

@@ -16,7 +16,7 @@ use crate::{
     actors::{self, Actors, RootArgs},
     clock::Clock,
     config::Config,
-    gateway::{Access, Census, Checks, Intake, IntakeArgs, Issuer, Library, Readiness},
+    gateway::{Access, Census, Checks, Intake, IntakeArgs, Issuer, Library, Readiness, Repeats},
     http::{
         self, Admission, Doors,
         listener::{self, ListenerOptions, TlsFiles},
@@ -240,6 +240,7 @@ fn doors(
         admission: Admission::new(config.http.in_flight_bytes_max, config.http.readers_max),
         limits: Arc::new(config.http.clone()),
         readiness: Readiness::new(storage.clone(), fatal.clone()),
+        repeats: Repeats::new(Arc::clone(&storage.registry), Arc::clone(&identity.master), clock.clone()),
     })
 }
 

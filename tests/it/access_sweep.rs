@@ -22,7 +22,8 @@ const MAKERS: May = [true, true, false, true];
 
 /// One row per route and method, in the order in which the sweep calls them as somebody who may. A body of `{}`
 /// is refused by what reads it, after the gate has let it pass, so that nothing changes.
-const TABLE: [(&str, &str, May); 54] = [
+const TABLE: [(&str, &str, May); 55] = [
+    ("GET", "/api/v1/openapi.json", ALL),
     ("GET", "/api/v1/whoami", ALL),
     ("GET", "/api/v1/streams", ALL),
     ("POST", "/api/v1/streams", MAKERS),
@@ -88,11 +89,17 @@ const MEMBERS: [(&str, &str, May); 2] = [
 
 /// Every method and path of the control plane, out of the list of routes.
 pub(crate) fn routes() -> Vec<(String, String)> {
-    let text = include_str!("../../src/http/routes.rs");
-    let at = Regex::new(r#"at\(\s*"(/api/v1/[^"]*)"\s*,?\s*\)"#).unwrap();
+    all_routes().into_iter().filter(|(_, path)| path.starts_with("/api/v1/")).collect()
+}
+
+/// Every method and path of the server, out of the list of routes.
+pub fn all_routes() -> Vec<(String, String)> {
+    let realm = "/auth/realms/streams/protocol/openid-connect";
+    let text = include_str!("../../src/http/routes.rs").replace("&format!(\"{realm}", &format!("(\"{realm}"));
+    let at = Regex::new(r#"at\(\s*\(?"(/[^"]*)"\s*,?\s*\)"#).unwrap();
     let method = Regex::new(r"\.route\(\s*(?:web::)?(get|post|put|patch|delete)\(\)").unwrap();
     let starts: Vec<_> =
-        at.captures_iter(text).map(|found| (found.get(0).unwrap(), found[1].to_owned())).collect();
+        at.captures_iter(&text).map(|found| (found.get(0).unwrap(), found[1].to_owned())).collect();
     let mut routes = Vec::new();
     for (index, (found, path)) in starts.iter().enumerate() {
         let end = starts.get(index + 1).map_or(text.len(), |(next, _)| next.start());
