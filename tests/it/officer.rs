@@ -216,7 +216,7 @@ fn streams(Cast { dora, wilma, mark, anna, .. }: &Cast) {
 fn event(canary: &Canary, consent: &[i32], mail: &str) -> Value {
     json!({
         "strmMeta": {"eventContractRef": CONTRACT, "consentLevels": consent},
-        "session": canary.plant(), "page": canary.plant_opened(), "mail": mail,
+        "session": crate::harness::canary::random_text(12), "page": canary.plant_opened(), "mail": mail,
     })
 }
 
