@@ -227,12 +227,19 @@ impl Inventory {
     /// # Errors
     ///
     /// [`PlanError`]: the producer names another one, or the contract is activated first.
-    pub fn plan(&self, schema: &str, contract: &str) -> Result<Arc<EventPlan>, PlanError> {
+    pub fn plan(
+        &self,
+        schema: &str,
+        contract: &str,
+        project: &ProjectName,
+    ) -> Result<Arc<EventPlan>, PlanError> {
         let known = self.schema(schema).ok_or(PlanError::SchemaUnknown)?;
         if let Some(plan) = known.pairs.get(contract) {
-            return Ok(Arc::clone(&plan));
+            let serves = plan.contract().serves(project);
+            return if serves { Ok(Arc::clone(&plan)) } else { Err(PlanError::ContractUnknown) };
         }
-        let named = self.contract(contract).ok_or(PlanError::ContractUnknown)?;
+        let named = self.contract(contract).filter(|named| named.contract.serves(project));
+        let named = named.ok_or(PlanError::ContractUnknown)?;
         if named.contract.state != ContractState::Active {
             return Err(PlanError::ContractNotActive(named.contract.state.as_str()));
         }

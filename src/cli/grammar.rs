@@ -259,9 +259,6 @@ pub(super) enum Revoke {
     Read(project::UngrantArguments),
     /// Revoke an API token, or all of a principal
     Token(principal::RevokeArguments),
-    /// Change description, tags, retention, limits or policy
-    #[command(alias = "streams")]
-    Stream(stream_settings::UpdateArguments),
 }
 
 #[derive(Subcommand)]

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ContractRef, FieldPath, ProjectName, StepTaken, Suite, Who};
+use super::{ContractRef, ContractStep, FieldPath, ProjectName, StepTaken, Suite, Who};
 
 /// Where a contract is in its life. Events are accepted only under an `ACTIVE` one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -190,10 +190,11 @@ impl Contract {
         self.is_public || self.project == *project
     }
 
-    /// Whether `who` made this contract.
+    /// Whether `who` wrote this contract or some of it.
     #[must_use]
     pub fn is_by(&self, who: &Who) -> bool {
-        self.history.first().is_some_and(|first| first.who == *who)
+        let wrote = |step: ContractStep| matches!(step, ContractStep::Create | ContractStep::Edit);
+        self.history.iter().any(|taken| wrote(taken.step) && taken.who == *who)
     }
 
     /// Whether an event of this contract may be sent under `schema`.

@@ -3,7 +3,7 @@
 //! | step | who may take it |
 //! |---|---|
 //! | edit, review, revise, delete | who may edit, or the author |
-//! | approve | who may review; the author only if he may also edit (the operator) |
+//! | approve | who may review; the author only if he is admin |
 //! | activate | of an APPROVED or ARCHIVED one: who may edit or review; past a missing approval: only who may do both |
 //! | archive | who may edit or review |
 //!
@@ -74,27 +74,33 @@ impl ContractStep {
 pub struct ContractRights {
     pub may_edit: bool,
     pub may_review: bool,
+    /// Decides alone, also about his own.
+    pub is_admin: bool,
+    /// Is still in the contract's project: an author who left it has no more say.
+    pub belongs: bool,
 }
 
 impl ContractRights {
     /// The operator: every step by himself.
-    pub const ALL: ContractRights = ContractRights { may_edit: true, may_review: true };
+    pub const ALL: ContractRights =
+        ContractRights { may_edit: true, may_review: true, is_admin: true, belongs: true };
 }
 
 /// Whether somebody with these rights may take `step` with a contract in state `from`. `author`: whether it
-/// is his own. That the state allows the step is another question ([`ContractState::step`]).
+/// is his own, at least in part. That the state allows the step is another question ([`ContractState::step`]).
 #[must_use]
 pub fn may_step(rights: ContractRights, author: bool, step: ContractStep, from: ContractState) -> bool {
-    let ContractRights { may_edit, may_review } = rights;
+    let ContractRights { may_edit, may_review, is_admin, belongs } = rights;
+    let owns = author && belongs;
     match step {
         ContractStep::Create => true,
         ContractStep::Edit | ContractStep::Review | ContractStep::Revise | ContractStep::Delete => {
-            may_edit || author
+            may_edit || owns
         }
-        ContractStep::Approve => may_review && (may_edit || !author),
+        ContractStep::Approve => may_review && (is_admin || !author),
         ContractStep::Activate => match from {
-            ContractState::Draft | ContractState::InReview => may_edit && may_review,
-            _ => may_edit || may_review || author,
+            ContractState::Draft | ContractState::InReview => is_admin,
+            _ => may_edit || may_review || owns,
         },
         ContractStep::Archive => may_edit || may_review,
     }
@@ -123,14 +129,19 @@ pub fn remember(history: &mut Vec<StepTaken>, taken: StepTaken) {
 mod tests {
     use super::*;
 
-    const MEMBER: ContractRights = ContractRights { may_edit: true, may_review: false };
-    const APPROVER: ContractRights = ContractRights { may_edit: false, may_review: true };
+    const MEMBER: ContractRights =
+        ContractRights { may_edit: true, may_review: false, is_admin: false, belongs: true };
+    const APPROVER: ContractRights =
+        ContractRights { may_edit: false, may_review: true, is_admin: false, belongs: true };
+    const BOTH: ContractRights = ContractRights { may_edit: true, ..APPROVER };
 
     #[test]
     fn an_approver_approves_what_others_wrote_and_a_member_nothing() {
         use ContractState::InReview;
         assert!(may_step(APPROVER, false, ContractStep::Approve, InReview));
         assert!(!may_step(APPROVER, true, ContractStep::Approve, InReview), "not his own");
+        assert!(!may_step(BOTH, true, ContractStep::Approve, InReview), "two roles are still one person");
+        assert!(may_step(BOTH, false, ContractStep::Approve, InReview));
         assert!(!may_step(MEMBER, true, ContractStep::Approve, InReview));
         assert!(!may_step(MEMBER, false, ContractStep::Approve, InReview));
     }
@@ -140,6 +151,7 @@ mod tests {
         for from in [ContractState::Draft, ContractState::InReview] {
             assert!(!may_step(MEMBER, true, ContractStep::Activate, from));
             assert!(!may_step(APPROVER, false, ContractStep::Activate, from));
+            assert!(!may_step(BOTH, true, ContractStep::Activate, from));
             assert!(may_step(ContractRights::ALL, true, ContractStep::Activate, from));
         }
         assert!(may_step(MEMBER, false, ContractStep::Activate, ContractState::Approved));
@@ -149,6 +161,8 @@ mod tests {
     fn an_approver_edits_only_his_own() {
         assert!(may_step(APPROVER, true, ContractStep::Edit, ContractState::Draft));
         assert!(!may_step(APPROVER, false, ContractStep::Edit, ContractState::Draft));
+        let gone = ContractRights { belongs: false, ..APPROVER };
+        assert!(!may_step(gone, true, ContractStep::Edit, ContractState::Draft), "who left has no more say");
     }
 
     #[test]

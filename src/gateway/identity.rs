@@ -174,6 +174,8 @@ impl Identity {
     /// [`AccessError::Unseen`]: to this principal the project does not exist; [`AccessError::Forbidden`].
     pub fn demand_in(&self, permission: Permission, project: &ProjectName) -> Result<Who, AccessError> {
         if !self.sees(project) {
+            // Counted as any other refusal; the caller is told that there is nothing.
+            self.auditor.denied(&self.who(), permission.as_str());
             return Err(AccessError::Unseen);
         }
         if self.may_in(permission, project) { Ok(self.who()) } else { Err(self.refused(permission.as_str())) }

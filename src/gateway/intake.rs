@@ -155,11 +155,7 @@ impl Intake {
         let known = inventory.schema(schema).ok_or(PlanError::SchemaUnknown)?;
         let serialization = known.plan.sniff(declared, body);
         let contract = known.plan.contract_ref(body, serialization)?;
-        let plan = inventory.plan(schema, &contract)?;
-        // Another project's contract is answered as one that does not exist.
-        if !plan.contract().serves(&stream.definition.project) {
-            return Err(PlanError::ContractUnknown.into());
-        }
+        let plan = inventory.plan(schema, &contract, &stream.definition.project)?;
         plan.decode(body, serialization, tape)?;
         plan.validate(body, tape)?;
         let consented = !consent::is_no_consent(tape.consent(), self.0.consent.zero_is_a_purpose);

@@ -69,8 +69,12 @@ pub(super) async fn issue(
     doors: Data<Doors>,
 ) -> Result<HttpResponse, ApiError> {
     let (identity, known) = demand_stream(&request, &doors, Permission::CreateResources, &name).await?;
-    let (by, registry) = (identity.who(), doors.registry.clone());
+    let (by, registry, caller) = (identity.who(), doors.registry.clone(), identity.clone());
     once(&request, payload, &doors, &identity, async move |wanted: CredentialRequest| {
+        if wanted.replaces.is_some() {
+            // It ends what others hold.
+            caller.demand_in(Permission::DeleteResources, &known.definition.project)?;
+        }
         if wanted.overlap_s > OVERLAP_S_MAX || (wanted.overlap_s > 0 && wanted.replaces.is_none()) {
             return Err(ApiError::BodyInvalid("overlapS: 0 to 2592000, with replaces".into()));
         }

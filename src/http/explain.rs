@@ -1,4 +1,4 @@
-//! `POST /api/v1/streams/{name}/explain`: a dry run of one event. Operator's token only.
+//! `POST /api/v1/streams/{name}/explain`: a dry run of one event.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -16,7 +16,7 @@ use utoipa::{
 use super::{
     ApiError, Doors,
     body::Body,
-    gate::demand_stream,
+    gate::{demand_stream, sees_schema},
     ingest::{schema_ref, text},
     openapi::{
         answers::{Asked, Looked, Read},
@@ -24,7 +24,7 @@ use super::{
     },
 };
 use crate::{
-    domain::{Permission, StreamName},
+    domain::{ContractRef, Permission, StreamName},
     gateway::{Refusal, Seen},
 };
 
@@ -73,7 +73,8 @@ pub(super) async fn explain(
     let (identity, stream) = demand_stream(&request, &doors, Permission::ViewResources, &name).await?;
     let (inventory, stream) = (identity.inventory(), &*stream);
     let schema = schema_ref(request.headers())?;
-    let known = inventory.schema(schema).map(|known| known.schema.reference.as_str());
+    let known = inventory.schema(schema).map(|known| &known.schema.reference);
+    let known = known.filter(|reference| sees_schema(&identity, reference)).map(ContractRef::as_str);
     let declared = text(request.headers(), "strm-serialization-type")?;
     let body = Body::open(&request, payload, &doors, doors.limits.event_bytes_max)?.whole().await?;
     let explained = doors

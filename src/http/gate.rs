@@ -15,8 +15,8 @@ use crate::{
         ProjectOrderError,
     },
     domain::{
-        Contract, ContractRef, ContractRights, ContractStep, Permission, PrincipalId, ProjectName, Schema,
-        StreamName, Who, catalogue,
+        Contract, ContractRef, ContractRights, ContractStep, Permission, PrincipalId, ProjectName, Role,
+        Schema, StreamName, Who, catalogue,
     },
     gateway::{AccessError, Identity},
 };
@@ -90,7 +90,7 @@ pub(super) fn demand_contract_of(
         return Ok(identity.who());
     }
     identity.demand_in(permission, &known.contract.project).map_err(|error| match error {
-        AccessError::Unseen if known.contract.is_public => identity.refused(permission.as_str()).into(),
+        AccessError::Unseen if known.contract.is_public => AccessError::Forbidden.into(),
         error => unseen_as(error, ControlError::ContractUnknown),
     })
 }
@@ -101,15 +101,23 @@ pub(super) fn contract_rights(
     known: &KnownContract,
     step: ContractStep,
 ) -> ContractRights {
-    let may = |permission| identity.may_in(permission, &known.contract.project);
+    let project = &known.contract.project;
+    let may = |permission| identity.may_in(permission, project);
+    let is_admin = identity.roles_in(project).any(|role| role == Role::Admin);
+    let belongs = identity.sees(project);
     match step {
         // What ends a contract takes who may delete what is in the project.
-        ContractStep::Archive | ContractStep::Delete => {
-            ContractRights { may_edit: may(Permission::DeleteResources), may_review: false }
-        }
+        ContractStep::Archive | ContractStep::Delete => ContractRights {
+            may_edit: may(Permission::DeleteResources),
+            may_review: false,
+            is_admin,
+            belongs,
+        },
         _ => ContractRights {
             may_edit: may(Permission::CreateResources),
             may_review: may(Permission::ReviewContracts),
+            is_admin,
+            belongs,
         },
     }
 }

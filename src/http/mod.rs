@@ -26,6 +26,7 @@ mod policies;
 mod precondition;
 mod principals;
 mod problem;
+mod problem_page;
 mod projects;
 mod purposes;
 mod routes;

@@ -21,8 +21,8 @@ use utoipa::{
 use self::answers::Asked;
 use super::{
     ApiError, Doors, audit, batch, contract_check, contracts, credentials, egress, explain, gate::identify,
-    grants, health, ingest, policies, principals, problem, projects, purposes, schemas, streams, token,
-    usage, whoami,
+    grants, health, ingest, policies, principals, problem, problem_page, projects, purposes, schemas,
+    streams, token, usage, whoami,
 };
 
 use crate::{
@@ -36,7 +36,7 @@ use crate::{
     info(title = "Sluice", description = "Privacy event gateway: data in and out, and the control plane."),
     paths(
         ingest::event, batch::events, egress::events, egress::web_socket, token::token, token::certs,
-        health::is_alive, health::ready, health::metrics,
+        health::is_alive, health::ready, health::metrics, problem_page::problem,
         streams::list, streams::create, streams::get, streams::change, streams::delete,
         credentials::list, credentials::issue, credentials::revoke,
         usage::get, explain::explain, grants::list, grants::create, grants::delete,

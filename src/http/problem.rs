@@ -281,8 +281,23 @@ fn order_row(error: &OrderError) -> Row {
     }
 }
 
-/// Every code, as `docs/errors/` has pages for them.
-pub const CODES: &[&str] = &[
+macro_rules! codes {
+    ($($code:literal,)*) => {
+        /// Every code, as `docs/errors/` has pages for them.
+        pub const CODES: &[&str] = &[$($code),*];
+
+        /// The page of a code: what it means and what to do.
+        #[must_use]
+        pub(super) fn page(code: &str) -> Option<&'static str> {
+            match code {
+                $($code => Some(include_str!(concat!("../../docs/errors/", $code, ".md"))),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+codes! {
     "api_token_invalid",
     "api_token_missing",
     "api_token_unknown",
@@ -395,7 +410,7 @@ pub const CODES: &[&str] = &[
     "too_many_readers",
     "validation_failed",
     "value_too_long",
-];
+}
 
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {

@@ -7,7 +7,7 @@ use actix_web::{
 
 use super::{
     ApiError, audit, batch, contract_check, contracts, credentials, egress, explain, grants, health, ingest,
-    openapi, policies, principals, projects, purposes, schemas, streams, token, usage, whoami,
+    openapi, policies, principals, problem_page, projects, purposes, schemas, streams, token, usage, whoami,
 };
 
 /// Adds all routes to an app whose data holds the doors.
@@ -28,6 +28,7 @@ pub fn routes(app: &mut ServiceConfig) {
         .service(at("/events").route(post().to(batch::events)))
         .service(at("/streams/{name}/events").route(get().to(egress::events)))
         .service(at("/metrics").route(get().to(health::metrics)))
+        .service(at("/problems/{code}").route(get().to(problem_page::problem)))
         // The control plane.
         .service(at("/api/v1/openapi.json").route(get().to(openapi::openapi)))
         .service(at("/api/v1/streams").route(get().to(streams::list)).route(post().to(streams::create)))

@@ -1,4 +1,6 @@
-//! `/api/v1/schemas`: show schemas, and classes to send with. Operator's token only.
+//! `/api/v1/schemas`: show schemas, and classes to send with.
+
+use std::sync::Arc;
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -10,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     ApiError, Doors,
-    gate::{identify, sees_schema},
+    gate::{identify, sees_contract, sees_schema},
     openapi::{
         answers::{Asked, Looked},
         names::{Handle, RefName, RefVersion},
@@ -18,7 +20,7 @@ use super::{
     paging::page,
 };
 use crate::{
-    actors::{ControlError, Inventory, KnownSchema},
+    actors::{ControlError, KnownContract, KnownSchema},
     domain::{ContractRef, SchemaKind},
     gateway::Identity,
     schema_code::{self, Language},
@@ -34,7 +36,7 @@ struct SchemaAnswer<'a> {
     kind: SchemaKind,
     /// CRC-64-AVRO of the canonical form, 16 hex digits.
     fingerprint: Option<String>,
-    /// The contracts that name it.
+    /// The contracts that name it, of those the caller sees.
     contracts: Vec<&'a ContractRef>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -79,7 +81,7 @@ pub(super) async fn list(
     known.sort_by(|a, b| a.schema.reference.cmp(&b.schema.reference));
     let token = query.page_token.as_deref();
     let (known, next_page_token) = page(known, query.limit, token, |known| known.schema.reference.as_str())?;
-    let schemas = known.into_iter().map(|known| answer(inventory, known, false)).collect();
+    let schemas = known.into_iter().map(|known| answer(&identity, known, false)).collect();
     Ok(HttpResponse::Ok().json(SchemasAnswer { schemas, next_page_token }))
 }
 
@@ -94,7 +96,7 @@ pub(super) async fn get(
 ) -> Result<HttpResponse, ApiError> {
     let identity = identify(&request, &doors).await?;
     let known = known_schema(&identity, &path)?;
-    Ok(HttpResponse::Ok().json(answer(identity.inventory(), known, true)))
+    Ok(HttpResponse::Ok().json(answer(&identity, known, true)))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -141,14 +143,13 @@ fn handle_of(known: &KnownSchema) -> &str {
     known.schema.reference.parts().0
 }
 
-fn answer<'a>(inventory: &'a Inventory, known: &'a KnownSchema, whole: bool) -> SchemaAnswer<'a> {
+fn answer<'a>(identity: &'a Identity, known: &'a KnownSchema, whole: bool) -> SchemaAnswer<'a> {
     let schema = &known.schema;
-    let named = |contract: &&'a ContractRef| {
-        let known = inventory.contract(contract.as_str());
-        known.is_some_and(|known| known.contract.accepts_schema(&schema.reference))
+    let names = |known: &&'a Arc<KnownContract>| {
+        known.contract.accepts_schema(&schema.reference) && sees_contract(identity, known)
     };
     let mut contracts: Vec<_> =
-        inventory.contracts().map(|known| &known.contract.reference).filter(named).collect();
+        identity.inventory().contracts().filter(names).map(|known| &known.contract.reference).collect();
     contracts.sort();
     SchemaAnswer {
         reference: &schema.reference,

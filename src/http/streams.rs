@@ -298,6 +298,10 @@ pub(super) async fn change(
     let expected = if_match(request.headers())?;
     let wanted: PatchRequest = document(&request, payload, &doors).await?;
     let PatchRequest { description, tags, retention_days, enabled, limits, policy } = wanted;
+    if retention_days.is_some_and(|days| days < known.definition.retention_days) {
+        // It ends events.
+        identity.demand_in(Permission::DeleteResources, &known.definition.project)?;
+    }
     let limits = limits.map(|limits| limits.unwrap_or_default().0);
     let limited = limits.is_some_and(|limits| limits.events_max.is_some());
     let patch = StreamPatch { description, tags, retention_days, enabled, limits, policy };
