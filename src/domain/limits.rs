@@ -13,6 +13,8 @@ pub const EMPTY_ITEMS_MAX: u64 = 65_536;
 /// Bytes of one validation pattern, and of the compiled automaton.
 pub const PATTERN_BYTES_MAX: usize = 4096;
 pub const PATTERN_COMPILED_BYTES_MAX: usize = 1 << 20;
+/// Patterns in one JSON Schema.
+pub const SCHEMA_PATTERNS_MAX: usize = 32;
 /// Bytes of a key field's value and of a subject id.
 pub const KEY_VALUE_BYTES_MAX: usize = 64 * 1024;
 /// Nesting of a schema or contract document; one record of an Avro schema takes three levels of it.

@@ -29,6 +29,22 @@ const OPEN_KEYWORDS: [&str; 14] = [
     "$recursiveRef",
 ];
 
+/// Patterns that compiling the schema may have to compile: of values and of names.
+fn patterns_in(schema: &Value) -> usize {
+    match schema {
+        Value::Array(items) => items.iter().map(patterns_in).sum(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| match (name.as_str(), value) {
+                ("pattern", Value::String(_)) => 1,
+                ("patternProperties", Value::Object(patterns)) => patterns.len() + patterns_in(value),
+                _ => patterns_in(value),
+            })
+            .sum(),
+        _ => 0,
+    }
+}
+
 /// A compiled JSON Schema.
 #[derive(Debug)]
 pub(super) struct JsonShape {
@@ -50,6 +66,10 @@ impl JsonShape {
             if !part.is_some_and(|part| is_type(part, wanted)) {
                 return Err(refuse(&format!("{META}/{name}"), &format!("must be of type {wanted}")));
             }
+        }
+        if patterns_in(&document) > limits::SCHEMA_PATTERNS_MAX {
+            let rule = format!("has more than {} patterns", limits::SCHEMA_PATTERNS_MAX);
+            return Err(refuse("", &rule));
         }
         let mut composed = HashSet::new();
         collect_composed(&document, false, &mut composed);

@@ -199,7 +199,7 @@ pub(super) async fn list(
     let token = query.page_token.as_deref();
     let (known, next_page_token) =
         page(known, query.limit, token, |known| known.contract.reference.as_str())?;
-    let contracts = known.into_iter().map(|known| answer(inventory, known, None)).collect();
+    let contracts = known.into_iter().map(|known| answer(known, None, Vec::new())).collect();
     Ok(HttpResponse::Ok().json(ContractsAnswer { contracts, next_page_token }))
 }
 
@@ -216,7 +216,7 @@ pub(super) async fn get(
     let (identity, known) = demand_contract(&request, &doors, Permission::ViewContracts, &wanted).await?;
     let inventory = identity.inventory();
     let schema = inventory.schema(known.contract.schema_ref.as_str()).map(|known| &known.schema);
-    let answer = answer(inventory, &known, schema);
+    let answer = answer(&known, schema, warnings(inventory, &known.contract));
     Ok(HttpResponse::Ok().insert_header((ETAG, etag(known.version))).json(answer))
 }
 
@@ -339,7 +339,11 @@ pub(super) async fn delete(
 
 fn show(mut response: HttpResponseBuilder, doors: &Doors, known: &KnownContract) -> HttpResponse {
     let inventory = doors.registry.inventory();
-    response.insert_header((ETAG, etag(known.version))).json(answer(&inventory, known, None))
+    response.insert_header((ETAG, etag(known.version))).json(answer(
+        known,
+        None,
+        warnings(&inventory, &known.contract),
+    ))
 }
 
 fn named(path: &RefPath) -> String {
@@ -347,10 +351,11 @@ fn named(path: &RefPath) -> String {
     format!("{handle}/{name}/{version}")
 }
 
+/// `warnings` takes compiling the contract: said of one contract, not of each of a list.
 fn answer<'a>(
-    inventory: &Inventory,
     known: &'a KnownContract,
     schema: Option<&'a Schema>,
+    warnings: Vec<String>,
 ) -> ContractAnswer<'a> {
     let contract = &known.contract;
     let validation = |validation: &'a crate::domain::Validation| match &validation.rule {
@@ -372,7 +377,7 @@ fn answer<'a>(
         title: &contract.about.title,
         description: &contract.about.description,
         history: &contract.history,
-        warnings: warnings(inventory, contract),
+        warnings,
         schema: schema.map(|schema| SchemaAnswer {
             kind: schema.kind,
             definition: serde_json::from_str(&schema.definition).ok(),

@@ -8,7 +8,11 @@ use serde::{
     de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{ApiError, Doors, body::Body};
+use super::{
+    ApiError, Doors,
+    body::Body,
+    gate::{demand_unchanged, identify},
+};
 use crate::domain::limits;
 
 /// A struct out of an object, and not out of an array of its fields, which serde also takes for one.
@@ -35,7 +39,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Mapped<T> {
     }
 }
 
-/// The document in the body.
+/// The document in the body, from a caller who is after it who it was before.
 ///
 /// # Errors
 ///
@@ -45,7 +49,9 @@ pub(super) async fn document<T: DeserializeOwned>(
     payload: Payload,
     doors: &Doors,
 ) -> Result<T, ApiError> {
+    let before = identify(request, doors).await?;
     let body = Body::open(request, payload, doors, DOCUMENT_BYTES_MAX)?.whole().await?;
+    demand_unchanged(request, doors, &before).await?;
     parse(&body.bytes)
 }
 

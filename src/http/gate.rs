@@ -26,6 +26,27 @@ pub(super) async fn identify(request: &HttpRequest, doors: &Doors) -> Result<Ide
     Ok(doors.access.authorize(text(request.headers(), AUTHORIZATION.as_str())?).await?)
 }
 
+/// What the caller's roles are, as text: the same text, the same say.
+pub(super) fn say(identity: &Identity) -> String {
+    let mut projects: Vec<_> = identity
+        .projects()
+        .map(|project| format!("{} {:?}", project.name, identity.roles_in(&project.name).collect::<Vec<_>>()))
+        .collect();
+    projects.sort();
+    format!("{:?} {projects:?}", identity.roles())
+}
+
+/// Refuses a caller whose token or roles are no longer what they were when `before` was found out: a body may
+/// take half a minute to come.
+pub(super) async fn demand_unchanged(
+    request: &HttpRequest,
+    doors: &Doors,
+    before: &Identity,
+) -> Result<(), ApiError> {
+    let now = identify(request, doors).await?;
+    if say(&now) == say(before) { Ok(()) } else { Err(AccessError::Forbidden.into()) }
+}
+
 /// Who asks, if it may do this on the installation.
 pub(super) async fn demand(
     request: &HttpRequest,

@@ -15,6 +15,7 @@ use super::{
     ApiError, Doors,
     body::Body,
     document::{DOCUMENT_BYTES_MAX, parse},
+    gate::{demand_unchanged, say},
     ingest::idempotency_key,
 };
 use crate::gateway::{FirstAnswer, Identity, Permit, Turn};
@@ -38,9 +39,12 @@ pub(super) async fn once<T: DeserializeOwned + 'static>(
         return Err(ApiError::IdempotencyKey);
     }
     let body = Body::open(request, payload, doors, DOCUMENT_BYTES_MAX)?.whole().await?;
+    demand_unchanged(request, doors, identity).await?;
     let bytes: &[u8] = if body.bytes.is_empty() { b"{}" } else { &body.bytes };
     let Some(key) = key else { return create(parse(bytes)?).await };
-    let parts = [request.method().as_str().as_bytes(), request.path().as_bytes(), bytes];
+    // With other roles it is another request: an answer is repeated to nobody who could not ask for it any more.
+    let say = say(identity);
+    let parts = [request.method().as_str().as_bytes(), request.path().as_bytes(), bytes, say.as_bytes()];
     let permit = match doors.repeats.begin(identity.id(), key, &parts).await? {
         Turn::Again(first) => return Ok(shown(first)),
         Turn::First(permit) => permit,

@@ -55,6 +55,7 @@ type JanitorBell = Arc<tokio::sync::Notify>;
 pub fn run(config: Config) -> anyhow::Result<()> {
     start_logging(&config.log)?;
     process::harden();
+    process::keep_private();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let server = Server::start(config, Clock::system()).await?;

@@ -18,6 +18,11 @@ pub(super) fn open_files_max() -> usize {
     reached.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX)
 }
 
+/// Files of this process are for this user only, whatever folder they lie in.
+pub(super) fn keep_private() {
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+}
+
 /// Forbids core dumps, which would hold keys. Where the system does not allow it, says so.
 pub(super) fn harden() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
