@@ -131,7 +131,8 @@ struct Line {
     answer: Vec<u8>,
 }
 
-/// Sends at `rate` a second whatever the answers do, from one thread on `core` that never sleeps.
+/// Sends at `rate` a second whatever the answers do, from one thread on `core`. It never sleeps, unless the
+/// rate is low: then it leaves the core to whoever reads what was sent.
 /// Latency, in microseconds, counts from when a request was due to when its answer was read.
 pub fn open(port: u16, requests: &Requests, rate: u64, time: Duration, core: u32) -> Result<Histogram<u64>> {
     pin_this_thread(core)?;
@@ -158,6 +159,9 @@ pub fn open(port: u16, requests: &Requests, rate: u64, time: Duration, core: u32
             (line.due, sent) = (Some(due), sent + 1);
             busy.push(free);
         }
+        if rate <= SLEEPING_RATE {
+            std::thread::sleep(Duration::from_micros(100));
+        }
         let mut at = 0;
         while at < busy.len() {
             if lines[busy[at]].poll(requests.expect)? {
@@ -174,6 +178,7 @@ pub fn open(port: u16, requests: &Requests, rate: u64, time: Duration, core: u32
 }
 
 const LINES: usize = 256;
+const SLEEPING_RATE: u64 = 2_000;
 
 impl Line {
     /// True when the answer is here.

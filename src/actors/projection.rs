@@ -131,6 +131,8 @@ pub fn project(
             project_record(sequence, &record, projections, provisions, bench, &mut results);
         }
     }
+    // Every derived stream with this projection appends the same bytes.
+    results.iter_mut().for_each(|result| result.records.share());
     results
 }
 

@@ -79,10 +79,17 @@ pub struct Record<'a> {
 pub struct RecordDamaged;
 
 /// Records packed behind one another, ready to be appended. At most 4 GiB.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct RecordBatch {
-    bytes: Vec<u8>,
+    packed: Packed,
     count: u32,
+}
+
+/// Bytes of one owner that grow, or of several that do not.
+#[derive(Clone, Debug)]
+enum Packed {
+    Own(Vec<u8>),
+    Shared(Bytes),
 }
 
 impl RecordBatch {
@@ -93,20 +100,28 @@ impl RecordBatch {
     /// When the head breaks `domain::limits` (references over 255 bytes, over 50 levels): checked
     /// before an event gets here.
     pub fn push(&mut self, head: &RecordHead<'_>, body: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.reserve(4 + 80 + head.schema.len() + head.contract.len() + body.len());
-        self.bytes.extend_from_slice(&[0; 4]);
-        write_head(head, &mut self.bytes);
-        self.bytes.extend_from_slice(body);
-        let length = u32::try_from(self.bytes.len() - start - 4).expect("a body is at most 64 MiB");
-        self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        let bytes = self.packed.own();
+        let start = bytes.len();
+        bytes.reserve(4 + 80 + head.schema.len() + head.contract.len() + body.len());
+        bytes.extend_from_slice(&[0; 4]);
+        write_head(head, bytes);
+        bytes.extend_from_slice(body);
+        let length = u32::try_from(bytes.len() - start - 4).expect("a body is at most 64 MiB");
+        bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
         self.count += 1;
     }
 
     /// Appends all records of `other`.
     pub fn extend(&mut self, other: &RecordBatch) {
-        self.bytes.extend_from_slice(&other.bytes);
+        self.packed.own().extend_from_slice(other.bytes());
         self.count += other.count;
+    }
+
+    /// Makes clones share the bytes instead of copying them, until one of them grows.
+    pub fn share(&mut self) {
+        if let Packed::Own(bytes) = &mut self.packed {
+            self.packed = Packed::Shared(std::mem::take(bytes).into());
+        }
     }
 
     /// Number of records.
@@ -118,21 +133,47 @@ impl RecordBatch {
     /// The packed bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        match &self.packed {
+            Packed::Own(bytes) => bytes,
+            Packed::Shared(bytes) => bytes,
+        }
     }
 
     /// The packed bytes, taken out.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
-        self.bytes.into()
-    }
-
-    /// Forgets the records and keeps the memory.
-    pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.count = 0;
+        match self.packed {
+            Packed::Own(bytes) => bytes.into(),
+            Packed::Shared(bytes) => bytes,
+        }
     }
 }
+
+impl Packed {
+    fn own(&mut self) -> &mut Vec<u8> {
+        if let Packed::Shared(bytes) = self {
+            *self = Packed::Own(bytes.to_vec());
+        }
+        match self {
+            Packed::Own(bytes) => bytes,
+            Packed::Shared(_) => unreachable!("made its own above"),
+        }
+    }
+}
+
+impl Default for Packed {
+    fn default() -> Packed {
+        Packed::Own(Vec::new())
+    }
+}
+
+impl PartialEq for RecordBatch {
+    fn eq(&self, other: &RecordBatch) -> bool {
+        self.count == other.count && self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for RecordBatch {}
 
 /// Walks packed records. Yields one error and ends when the bytes are damaged.
 pub fn records(bytes: &[u8]) -> impl Iterator<Item = Result<Record<'_>, RecordDamaged>> {
