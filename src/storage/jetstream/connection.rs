@@ -218,7 +218,8 @@ impl Nats {
                     read_answer(&answer.payload)?;
                 }
             } else {
-                let sent = self.client.publish_with_headers(message.subject, message.headers, message.payload);
+                let sent =
+                    self.client.publish_with_headers(message.subject, message.headers, message.payload);
                 sent.await.map_err(|error| NotStored::Refused(unavailable(error)))?;
             }
         }

@@ -13,8 +13,7 @@ use tokio::sync::watch;
 
 use super::{
     connection::{BATCH_MAX, ConnectError, Message, Nats, NotStored, Stored, missing, unavailable},
-    fetch,
-    message,
+    fetch, message,
     tails::Tails,
 };
 use crate::{

@@ -243,9 +243,7 @@ async fn follow_once(nats: &Nats, state: &State) -> Result<(), Unavailable> {
     let stream = nats.js.get_stream(STREAM).await.map_err(unavailable)?;
     let config = OrderedConfig {
         deliver_subject: nats.client.new_inbox(),
-        deliver_policy: DeliverPolicy::ByStartSequence {
-            start_sequence: *state.caught_up.borrow() + 1,
-        },
+        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: *state.caught_up.borrow() + 1 },
         ..OrderedConfig::default()
     };
     let consumer = stream.create_consumer(config).await.map_err(unavailable)?;
@@ -308,9 +306,8 @@ fn hex(text: &str) -> String {
 }
 
 fn unhex(text: &str) -> Option<String> {
-    let bytes = text.as_bytes().chunks(2).map(|pair| {
-        u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()
-    });
+    let bytes =
+        text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
     String::from_utf8(bytes.collect::<Option<Vec<u8>>>()?).ok()
 }
 

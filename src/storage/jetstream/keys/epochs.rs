@@ -138,8 +138,12 @@ impl Keys {
     pub(super) async fn remove_epoch(&self, epoch: Epoch, kind: EpochKind) -> Result<(), KeyError> {
         loop {
             let Some(state) = self.state(epoch, kind).await? else { return Ok(()) };
-            let gone =
-                EpochState { current: state.writable(), building: 0, destroyed: true, version: state.version };
+            let gone = EpochState {
+                current: state.writable(),
+                building: 0,
+                destroyed: true,
+                version: state.version,
+            };
             if !state.destroyed && !self.set_state(epoch, kind, gone).await? {
                 continue;
             }

@@ -24,7 +24,10 @@ use crate::{
 pub(super) enum KeyRow {
     Live(LiveKey),
     /// `carried`: it counts among what a closing carried over.
-    Destroyed { link: Uuid, carried: bool },
+    Destroyed {
+        link: Uuid,
+        carried: bool,
+    },
 }
 
 /// A key that exists.
