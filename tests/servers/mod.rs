@@ -34,8 +34,8 @@ impl Servers {
         let (clients, routes) = ports.split_at(count);
         drop(held);
         let mut servers = Servers { folder, processes: Vec::new(), ports: clients.to_vec() };
-        for index in 0..count {
-            let file = servers.configure(index, clients[index], routes);
+        for (index, client) in clients.iter().enumerate() {
+            let file = servers.configure(index, *client, routes);
             let log = fs::File::create(file.with_extension("log")).unwrap();
             let child = Command::new(&program)
                 .arg("-c")
@@ -61,7 +61,7 @@ impl Servers {
                 routes.iter().map(|route| format!("\"nats://127.0.0.1:{route}\"")).collect();
             let routes = others.join(", ");
             let own = routes.split(", ").nth(index).unwrap().replace("nats://", "");
-            write!(text, "cluster {{ name: c, listen: {own}, routes: [{routes}] }}\n").unwrap();
+            writeln!(text, "cluster {{ name: c, listen: {own}, routes: [{routes}] }}").unwrap();
         }
         let file = self.folder.path().join(format!("n{index}.conf"));
         fs::write(&file, text).unwrap();
