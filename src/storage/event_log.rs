@@ -26,14 +26,16 @@ pub trait EventLog: Send + Sync + 'static {
     /// same name starts at sequence 1.
     async fn delete(&self, stream: &StreamName) -> Result<(), LogError>;
 
-    /// Appends all records of `batch` behind one another, or none.
+    /// Appends all records of `batch` behind one another, or none. JetStream does so up to 1,000 records:
+    /// a larger batch goes in parts, in order, and an error may leave the first parts stored.
     ///
     /// Returns once they survive a crash. An empty batch returns the end and writes nothing but the hint.
     ///
     /// # Errors
     ///
     /// - [`AppendError::WrongEnd`]: somebody else wrote. Read again.
-    /// - [`AppendError::Unavailable`]: nothing was written. Retry later.
+    /// - [`AppendError::Unavailable`]: nothing was written. Retry later. After `Unavailable::Backend` it is
+    ///   not known, unless an expected end or a once key makes the retry safe.
     /// - [`AppendError::Damaged`]: call a person. Whether it was written is not known.
     async fn append(
         &self,
@@ -159,7 +161,7 @@ pub enum AppendError {
     /// The log does not end where the writer believes. Read again.
     #[error("log ends elsewhere")]
     WrongEnd { actual: u64 },
-    /// Nothing was written. Try again later.
+    /// Nothing was written, or with `Unavailable::Backend` nobody knows. Try again later.
     #[error("log is unavailable")]
     Unavailable(#[from] Unavailable),
     /// A write failed and the node must stop. Whether this batch was written shows after a restart.

@@ -6,6 +6,7 @@
 //! registry    versioned documents with compare-and-set
 //! lease       at most one live holder
 //! embedded/   one fjall database, one committer thread
+//! jetstream/  what a cluster of nodes shares, on NATS
 //! ```
 //! Bytes in, bytes out: nothing here ever sees plain text or an open key. Every backend passes the
 //! checks in `conformance`, so nothing above can tell them apart.
@@ -16,6 +17,7 @@ pub mod embedded;
 mod error;
 mod event_log;
 mod facade;
+pub mod jetstream;
 mod key_store;
 mod lease;
 mod registry;
