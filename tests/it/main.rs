@@ -30,6 +30,7 @@ mod reading;
 mod refusals;
 mod repeats;
 mod schema_code;
+mod separation;
 mod stream_life;
 mod tink;
 mod usage;
