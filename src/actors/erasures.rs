@@ -159,7 +159,8 @@ impl Erasures {
         let subject = self.0.fingerprints.subject(subject.as_bytes());
         let _turn = self.0.turn.lock().await;
         let keys = self.records(subject).await?;
-        let known = self.0.registry.inventory().erased(subject).and_then(|known| known.erased.last().cloned());
+        let known =
+            self.0.registry.inventory().erased(subject).and_then(|known| known.erased.last().cloned());
         match known {
             Some(open) if open.completed.is_none() => {}
             Some(done) if keys.is_empty() => {

@@ -14,8 +14,8 @@ use super::{KnownErased, KnownPolicy, KnownPurpose, LiveStream};
 use crate::{
     clock::Timestamp,
     domain::{
-        Contract, ContractRef, ContractState, FieldPath, Fingerprint, Policy, PolicyId, Principal, PrincipalId,
-        Project, ProjectName, ReadGrant, Schema, StreamName,
+        Contract, ContractRef, ContractState, FieldPath, Fingerprint, Policy, PolicyId, Principal,
+        PrincipalId, Project, ProjectName, ReadGrant, Schema, StreamName,
         stream_definition::{Derivation, StreamDefinition},
     },
     event::{ContractError, EventPlan, SchemaPlan},

@@ -19,8 +19,8 @@
 use std::sync::Arc;
 
 use super::{
-    ControlError, Inventory, KnownContract, KnownErased, KnownGrant, KnownPolicy, KnownPrincipal, KnownProject,
-    KnownPurpose, KnownStream,
+    ControlError, Inventory, KnownContract, KnownErased, KnownGrant, KnownPolicy, KnownPrincipal,
+    KnownProject, KnownPurpose, KnownStream,
     inventory::{KnownClient, KnownSchema},
 };
 use crate::{

@@ -140,10 +140,7 @@ fn erasure_table(answer: &Value) -> Table {
 
 fn subjects_table(answer: &Value) -> Table {
     let row = |subject: &Value| vec![text_at(subject, "/subject"), text_at(subject, "/keys")];
-    Table {
-        headers: &["Subject", "Keys"],
-        rows: items_at(answer, "/subjects").iter().map(row).collect(),
-    }
+    Table { headers: &["Subject", "Keys"], rows: items_at(answer, "/subjects").iter().map(row).collect() }
 }
 
 fn keys_table(answer: &Value) -> Table {

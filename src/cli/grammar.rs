@@ -3,9 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use super::{
-    audit, check, completion, contract, credential, demo, erase, explain, listen, output::Form, policy, principal,
-    project, purpose, schema, send, serve, settings::ConnectionArguments, simulate, stream, stream_settings,
-    usage,
+    audit, check, completion, contract, credential, demo, erase, explain, listen, output::Form, policy,
+    principal, project, purpose, schema, send, serve, settings::ConnectionArguments, simulate, stream,
+    stream_settings, usage,
 };
 
 /// Privacy event gateway: contracts, session keys, consent and the stream in one binary.

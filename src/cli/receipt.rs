@@ -50,7 +50,9 @@ pub fn verify(format: Format, key: &LogKey, path: &Path) -> Result<()> {
     let said = claims(&receipt.erasure, &entries)?;
     match format {
         Format::Json => output::print(&format!("{said:#}\n")),
-        Format::Plain => output::print(&format!("{}\t{}\n", said["state"].as_str().unwrap_or_default(), said)),
+        Format::Plain => {
+            output::print(&format!("{}\t{}\n", said["state"].as_str().unwrap_or_default(), said))
+        }
         Format::Table => {
             let fields = said.as_object().into_iter().flatten();
             let lines = fields.map(|(name, value)| match value {
@@ -84,7 +86,9 @@ fn claims(named: &str, entries: &[Entry]) -> Result<Value> {
                 said["ordered"] = json!(at);
                 ordered = true;
             }
-            Action::ErasureCompleted { erasure, keys, sessions, streams, days, grade } if erasure == named => {
+            Action::ErasureCompleted { erasure, keys, sessions, streams, days, grade }
+                if erasure == named =>
+            {
                 said["state"] = json!("COMPLETED");
                 said["completed"] = json!(at);
                 said["keys"] = json!(keys);

@@ -20,9 +20,9 @@ use utoipa::{
 
 use self::answers::Asked;
 use super::{
-    ApiError, Doors, audit, batch, contract_check, contracts, credentials, egress, erasures, explain, gate::identify,
-    grants, health, ingest, policies, principals, problem, projects, purposes, schemas, streams, subjects, token,
-    usage, whoami,
+    ApiError, Doors, audit, batch, contract_check, contracts, credentials, egress, erasures, explain,
+    gate::identify, grants, health, ingest, policies, principals, problem, projects, purposes, schemas,
+    streams, subjects, token, usage, whoami,
 };
 
 use crate::{

@@ -16,8 +16,8 @@ use utoipa::ToSchema;
 use super::batch::{Verdict, Verdicts};
 use crate::{
     actors::{
-        AuditError, ControlError, ErasureError, OrderError, OverLimit, PlanError, PrincipalOrderError, ProjectOrderError,
-        StreamOrderError, UsageError,
+        AuditError, ControlError, ErasureError, OrderError, OverLimit, PlanError, PrincipalOrderError,
+        ProjectOrderError, StreamOrderError, UsageError,
     },
     event::container::ContainerError,
     gateway::{AccessError, CensusError, ReadError, Refusal, RepeatError, TrialError},

@@ -6,8 +6,9 @@ use actix_web::{
 };
 
 use super::{
-    ApiError, audit, batch, contract_check, contracts, credentials, egress, erasures, explain, grants, health, ingest,
-    openapi, policies, principals, projects, purposes, schemas, streams, subjects, token, usage, whoami,
+    ApiError, audit, batch, contract_check, contracts, credentials, egress, erasures, explain, grants,
+    health, ingest, openapi, policies, principals, projects, purposes, schemas, streams, subjects, token,
+    usage, whoami,
 };
 
 /// Adds all routes to an app whose data holds the doors.

@@ -111,7 +111,8 @@ pub(super) async fn list(
     let more = found.len() > limit;
     found.truncate(limit);
     let next_page_token = found.last().filter(|_| more).map(|last| last.pseudonym.clone());
-    let subjects = found.into_iter().map(|known| SubjectAnswer { subject: known.pseudonym, keys: known.keys });
+    let subjects =
+        found.into_iter().map(|known| SubjectAnswer { subject: known.pseudonym, keys: known.keys });
     Ok(HttpResponse::Ok().json(SubjectsAnswer { subjects: subjects.collect(), next_page_token }))
 }
 

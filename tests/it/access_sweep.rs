@@ -159,7 +159,9 @@ impl Things {
 
 /// Whether the route is about the installation, and not about what is in a project.
 fn is_of_the_installation(route: &str) -> bool {
-    ["purposes", "policies", "audit", "subjects", "erasures"].iter().any(|room| route.starts_with(&format!("/api/v1/{room}")))
+    ["purposes", "policies", "audit", "subjects", "erasures"]
+        .iter()
+        .any(|room| route.starts_with(&format!("/api/v1/{room}")))
 }
 
 fn unknown() -> Things {

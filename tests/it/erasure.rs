@@ -96,7 +96,10 @@ async fn an_erased_subject_stays_sealed_and_every_other_subject_opens_as_before(
     let done = erase(&node, &json!({"subject": ada})).await;
     assert_eq!(done.status, 201, "{}", done.text());
     let done = done.json();
-    assert_eq!((&done["state"], &done["keys"], &done["sessions"]), (&json!("COMPLETED"), &json!(2), &json!(2)));
+    assert_eq!(
+        (&done["state"], &done["keys"], &done["sessions"]),
+        (&json!("COMPLETED"), &json!(2), &json!(2))
+    );
     for (at, there) in [(0, false), (1, true), (2, false)] {
         assert_eq!(stored(&node, link(&before[at])).await.is_some(), there, "event {at}");
     }
@@ -211,7 +214,8 @@ async fn an_erasure_that_was_broken_off_is_completed_when_the_node_starts() {
     let day = store.by_link(day).await.unwrap().found().unwrap().epoch;
     let key = crypto::EpochKey::generate(day, 2, crypto::EpochKind::Sessions);
     let wrapped = master.wrap_epoch(&key);
-    let begun = sluice::storage::EpochRecord { epoch: day, kind: EpochKind::Sessions, generation: 2, wrapped };
+    let begun =
+        sluice::storage::EpochRecord { epoch: day, kind: EpochKind::Sessions, generation: 2, wrapped };
     store.begin_close(begun).await.unwrap();
     drop(store);
     node.restart().await;
@@ -235,8 +239,7 @@ async fn a_kill_during_an_erasure_leaves_all_of_it_or_nothing() {
     let (ada, bob) = (node.canary.plant(), node.canary.plant());
     for delay_ms in [3, 12, 30] {
         let before = erasures(&node).await.len();
-        let visits: Vec<_> =
-            (0..800).map(|at| visit(&format!("{delay_ms}-{at}"), &ada, &[1])).collect();
+        let visits: Vec<_> = (0..800).map(|at| visit(&format!("{delay_ms}-{at}"), &ada, &[1])).collect();
         let authorization = source.authorization();
         let headers = [("authorization", authorization.as_str()), ("strm-schema-ref", VISIT)];
         let sent = node.send(Method::POST, "/events", &headers, visits.join("\n").into_bytes()).await;

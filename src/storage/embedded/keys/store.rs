@@ -54,11 +54,7 @@ impl KeyStore for Keys {
         Ok(self.0.blocking(move || by_subject(&open, subject, after, limit)).await?)
     }
 
-    async fn subjects(
-        &self,
-        after: Option<Fingerprint>,
-        limit: usize,
-    ) -> Result<Vec<Fingerprint>, KeyError> {
+    async fn subjects(&self, after: Option<Fingerprint>, limit: usize) -> Result<Vec<Fingerprint>, KeyError> {
         let open = self.0.open()?;
         Ok(self.0.blocking(move || subjects(&open, after, limit)).await?)
     }
