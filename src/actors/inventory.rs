@@ -10,12 +10,12 @@ use std::{
 
 use dashmap::DashMap;
 
-use super::{KnownPolicy, KnownPurpose, LiveStream};
+use super::{KnownErased, KnownPolicy, KnownPurpose, LiveStream};
 use crate::{
     clock::Timestamp,
     domain::{
-        Contract, ContractRef, ContractState, FieldPath, Policy, PolicyId, Principal, PrincipalId, Project,
-        ProjectName, ReadGrant, Schema, StreamName,
+        Contract, ContractRef, ContractState, FieldPath, Fingerprint, Policy, PolicyId, Principal,
+        PrincipalId, Project, ProjectName, ReadGrant, Schema, StreamName,
         stream_definition::{Derivation, StreamDefinition},
     },
     event::{ContractError, EventPlan, SchemaPlan},
@@ -35,6 +35,8 @@ pub struct Inventory {
     pub(super) clients: HashMap<Box<str>, KnownClient>,
     pub(super) purposes: BTreeMap<i32, KnownPurpose>,
     pub(super) policies: HashMap<PolicyId, KnownPolicy>,
+    /// Subjects that were ever erased.
+    pub(super) erased: HashMap<Fingerprint, Arc<KnownErased>>,
 }
 
 /// A schema, its compiled plan, and the plans of the contracts that events under it named so far.

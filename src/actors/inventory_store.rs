@@ -11,20 +11,22 @@
 //! kind "grave"     name of a deleted source   empty; until the janitor has destroyed its keys
 //! kind "purpose"   level                      Purpose
 //! kind "policy"    name of the policy         Policy
+//! kind "erased"    pseudonym of a subject     Erased: the erasure ledger
+//! kind "moved"     day of an epoch            places made by erasures: see settlement
 //! ```
 //! The built-in catalogue is code, not documents: it has version 0 and cannot be changed.
 
 use std::sync::Arc;
 
 use super::{
-    ControlError, Inventory, KnownContract, KnownGrant, KnownPolicy, KnownPrincipal, KnownProject,
-    KnownPurpose, KnownStream,
+    ControlError, Inventory, KnownContract, KnownErased, KnownGrant, KnownPolicy, KnownPrincipal,
+    KnownProject, KnownPurpose, KnownStream,
     inventory::{KnownClient, KnownSchema},
 };
 use crate::{
     clock::Timestamp,
     domain::{
-        Contract, Policy, Principal, PrincipalId, Project, ProjectName, Purpose, ReadGrant, Schema,
+        Contract, Erased, Policy, Principal, PrincipalId, Project, ProjectName, Purpose, ReadGrant, Schema,
         catalogue, stream_definition::StreamDefinition,
     },
     event::{SchemaError, SchemaPlan},
@@ -40,6 +42,8 @@ pub(super) const READ_GRANT: &str = "read_grant";
 pub(super) const GRAVE: &str = "grave";
 pub(super) const PURPOSE: &str = "purpose";
 pub(super) const POLICY: &str = "policy";
+pub(super) const ERASED: &str = "erased";
+pub(super) const MOVED: &str = "moved";
 
 /// A snapshot could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +104,13 @@ pub(super) async fn load(store: &dyn Registry, before: &Inventory) -> Result<Inv
             return Err(LoadError::Damaged { kind: STREAM });
         };
         add_stream(&mut inventory, before, definition, stored.version);
+    }
+    for stored in store.list(ERASED).await? {
+        let Ok(erased) = serde_json::from_slice::<Erased>(&stored.body) else {
+            return Err(LoadError::Damaged { kind: ERASED });
+        };
+        let known = KnownErased { erased, version: stored.version };
+        inventory.erased.insert(known.erased.subject, Arc::new(known));
     }
     load_people(store, &mut inventory).await?;
     Ok(inventory)

@@ -20,7 +20,7 @@ use std::{sync::Arc, time::Duration};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 
 use super::{
-    AuditError, AuditorHandle, Inventory, SessionKeys,
+    AuditError, AuditorHandle, ControlError, ErasureError, Erasures, Inventory, RegistryHandle, SessionKeys,
     epoch_keys::{EpochKeyError, FIRST_PLACE},
     janitor_books::Trims,
 };
@@ -54,10 +54,16 @@ pub(super) struct JanitorArgs {
     /// Where its acts are written down.
     pub auditor: AuditorHandle,
     pub trims: Trims,
+    /// What was ordered of them and not completed, and where that is filed.
+    pub erasures: Erasures,
+    pub registry_handle: RegistryHandle,
+    /// Source: `[keys] erase_within_s`.
+    pub erase_within_ms: i64,
 }
 
 #[derive(Debug)]
 pub(super) enum JanitorMsg {
+    Resume,
     Upkeep,
     Pass,
 }
@@ -77,6 +83,12 @@ pub(super) enum JanitorError {
     Epoch(#[from] EpochKeyError),
     #[error(transparent)]
     Audit(#[from] AuditError),
+    #[error(transparent)]
+    Erasure(#[from] ErasureError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error("what is remembered of day {0} is damaged")]
+    Damaged(u32),
     #[error("a key of day {0} does not open: its epoch stays as it is")]
     Unwrap(u32),
 }
@@ -103,6 +115,7 @@ impl Actor for JanitorActor {
         me.send_interval(UPKEEP_EVERY, || JanitorMsg::Upkeep);
         me.send_interval(args.pass_every, || JanitorMsg::Pass);
         follow_bell(&me, &args.bell);
+        me.cast(JanitorMsg::Resume)?;
         Ok(args)
     }
 
@@ -113,6 +126,7 @@ impl Actor for JanitorActor {
         state: &mut JanitorArgs,
     ) -> Result<(), ActorProcessingErr> {
         match msg {
+            JanitorMsg::Resume => state.on_resume().await,
             JanitorMsg::Upkeep => state.on_upkeep(),
             JanitorMsg::Pass => state.on_pass().await,
         }
@@ -121,6 +135,13 @@ impl Actor for JanitorActor {
 }
 
 impl JanitorArgs {
+    /// What was ordered of the keys of a person does not wait for a pass.
+    async fn on_resume(&self) {
+        if let Err(error) = self.erasures.resume().await {
+            tracing::error!(%error, "erasures are not completed: trying again at the next pass");
+        }
+    }
+
     fn on_upkeep(&self) {
         self.meters.upkeep();
         let sessions = self.keys.open_keys().sessions();
@@ -135,6 +156,9 @@ impl JanitorArgs {
         }
         if let Err(error) = self.destroy_orphans().await {
             tracing::error!(%error, "keys of deleted streams are still there: trying again at the next pass");
+        }
+        if let Err(error) = self.settle_erasures().await {
+            tracing::error!(%error, "erasures are not completed: trying again at the next pass");
         }
         if let Err(error) = self.close_epochs().await {
             tracing::error!(%error, "epochs cannot be listed: trying again at the next pass");
@@ -181,11 +205,15 @@ impl JanitorArgs {
         if now < ended.plus_ms(self.close_after_ms) {
             return Ok(());
         }
+        let place = match record.kind {
+            EpochKind::Sessions => self.ordinary_place(record).await?,
+            EpochKind::NoConsent => FIRST_PLACE,
+        };
         let outlived = now >= ended.plus_ms(i64::from(retention_days) * DAY_MS);
         match record.kind {
             EpochKind::NoConsent => self.destroy(epoch, EpochKind::NoConsent).await,
             EpochKind::Sessions if outlived => match self.store.last_term(epoch).await? {
-                Some(end) if end > now && record.generation <= FIRST_PLACE + 1 => {
+                Some(end) if end > now && place <= FIRST_PLACE + 1 => {
                     let outlives = |key: &KeyRecord| key.term.is_some_and(|term| term.ends > now);
                     self.close(epoch, record, |key| key.consented && outlives(key)).await
                 }
@@ -193,7 +221,7 @@ impl JanitorArgs {
                 _ => self.destroy(epoch, EpochKind::Sessions).await,
             },
             // Place 1 is the one an epoch is lived in; a later one means that it was closed.
-            EpochKind::Sessions if record.generation == FIRST_PLACE => {
+            EpochKind::Sessions if place == FIRST_PLACE => {
                 self.close(epoch, record, |key| key.consented).await
             }
             EpochKind::Sessions => Ok(()),
@@ -207,13 +235,16 @@ impl JanitorArgs {
         };
         let destruction = async { Ok::<_, JanitorError>(self.store.destroy_epoch(epoch, kind).await?) };
         self.announced(Action::EpochDestroyed { day: epoch.0, secret }, destruction).await?;
+        if kind == EpochKind::Sessions {
+            self.forget_moves(epoch).await?;
+        }
         self.keys.epochs().forget(epoch);
         tracing::info!(day = epoch.0, ?kind, "an epoch's keys were destroyed");
         Ok(())
     }
 
     /// Carries the keys that survive to a new place and removes the old one.
-    async fn close(
+    pub(super) async fn close(
         &self,
         epoch: Epoch,
         old: &EpochRecord,

@@ -23,6 +23,8 @@ mod checkpoint_file;
 mod consent_filter;
 mod contract_orders;
 mod epoch_keys;
+mod erasure_orders;
+mod erasures;
 mod inventory;
 mod inventory_store;
 mod janitor;
@@ -42,6 +44,7 @@ mod registry;
 mod root;
 mod session_key;
 mod session_keys;
+mod settlement;
 mod stream;
 mod stream_life;
 mod stream_orders;
@@ -56,6 +59,8 @@ pub use self::{
     },
     bookkeeper::{UsageError, UsageHandle, UsageWindows},
     contract_orders::{Expected, NewContract, fitting_schema},
+    erasure_orders::KnownErased,
+    erasures::{ErasureError, Erasures, KnownSubject, Outcome, SubjectKey},
     inventory::{
         Inventory, KnownContract, KnownGrant, KnownPrincipal, KnownProject, KnownSchema, KnownStream,
         PlanError, ReadingPlan,

@@ -29,6 +29,8 @@ pub struct OpenKeys {
     /// Data subjects that keys are registered for beside their first one, and when those keys end: sessions
     /// with several are rare.
     more_subjects: DashMap<(KeyLink, Fingerprint), Timestamp>,
+    /// Keys that were destroyed lately, until when nobody can still hold them from before.
+    barred: DashMap<KeyLink, Timestamp>,
     capacity: usize,
 }
 
@@ -40,6 +42,7 @@ impl OpenKeys {
             by_session: DashMap::new(),
             by_link: DashMap::new(),
             more_subjects: DashMap::new(),
+            barred: DashMap::new(),
             capacity,
         }
     }
@@ -60,6 +63,7 @@ impl OpenKeys {
     /// Publishes the key of `session`.
     pub fn publish(&self, session: Fingerprint, purpose: KeyUse, key: &Arc<OpenKey>, now: Timestamp) {
         self.by_session.insert(place(session, purpose), Arc::clone(key));
+        self.drop_barred(session, key.key_link());
         if self.by_session.len() > self.capacity {
             evict(&self.by_session, self.capacity, now);
         }
@@ -68,6 +72,9 @@ impl OpenKeys {
     /// Keeps the key of `link` for the filters.
     pub fn keep_link(&self, link: KeyLink, suite: Suite, key: &Arc<OpenKey>, now: Timestamp) {
         self.by_link.insert((link, suite), Arc::clone(key));
+        if self.barred.contains_key(&link) {
+            self.by_link.remove(&(link, suite));
+        }
         let capacity = self.capacity / 16;
         if self.by_link.len() > capacity {
             evict(&self.by_link, capacity, now);
@@ -95,6 +102,17 @@ impl OpenKeys {
         self.more_subjects.insert((key.key_link(), subject), key.expires());
     }
 
+    /// Keeps out copies of a key that is about to be destroyed: who read it before must not publish it after.
+    pub fn bar(&self, link: KeyLink, now: Timestamp) {
+        self.barred.insert(link, now.plus_ms(BARRED_MS));
+    }
+
+    fn drop_barred(&self, session: Fingerprint, link: KeyLink) {
+        if self.barred.contains_key(&link) {
+            self.forget_link(session, link);
+        }
+    }
+
     /// Drops the copies of a key that was destroyed.
     pub fn forget_link(&self, session: Fingerprint, link: KeyLink) {
         for suite in [Suite::XChaCha20Poly1305, Suite::Aes256Siv] {
@@ -109,6 +127,7 @@ impl OpenKeys {
         self.by_session.retain(|_, key| now < key.expires());
         self.by_link.retain(|_, key| now < key.expires());
         self.more_subjects.retain(|_, expires| now < *expires);
+        self.barred.retain(|_, until| now < *until);
     }
 
     /// Drops every key. The next events read theirs again.
@@ -124,6 +143,9 @@ impl OpenKeys {
         self.by_session.len()
     }
 }
+
+/// Far longer than a question for a key takes.
+const BARRED_MS: i64 = 10 * 60 * 1000;
 
 /// Makes room for a sixteenth of the capacity, so that the walk over the map is paid once in many inserts.
 fn evict<K: std::hash::Hash + Eq>(map: &DashMap<K, Arc<OpenKey>>, capacity: usize, now: Timestamp) {

@@ -17,10 +17,11 @@ use std::{
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 
 use super::{
-    AuditorHandle, RegistryHandle, SessionKeys,
+    AuditorHandle, Erasures, RegistryHandle, SessionKeys,
     auditor::AuditorActor,
     bookkeeper::{BookkeeperArgs, UsageHandle},
     epoch_keys::EpochKeys,
+    erasures::Works,
     janitor::{JanitorActor, JanitorArgs},
     janitor_books::Trims,
     open_keys::OpenKeys,
@@ -58,6 +59,7 @@ pub struct Actors {
     pub registry: RegistryHandle,
     pub keys: SessionKeys,
     pub usage: UsageHandle,
+    pub erasures: Erasures,
     root: ActorRef<RootMsg>,
     stopping: Arc<AtomicBool>,
 }
@@ -101,8 +103,19 @@ pub async fn start(args: RootArgs) -> Result<Actors, SpawnErr> {
         every: Duration::from_secs(args.config.streams.usage_every_s),
         keep_days: args.config.streams.usage_days,
     });
+    let erasures = Erasures::new(Works {
+        store: Arc::clone(&args.storage.keys),
+        keys: keys.clone(),
+        registry: registry.clone(),
+        auditor: auditor.clone(),
+        fingerprints: args.master.fingerprinter(),
+        clock: args.clock.clone(),
+        meters: Arc::clone(&args.meters),
+        turn: tokio::sync::Mutex::new(()),
+    });
     let plan = Plan {
         args,
+        erasures: erasures.clone(),
         auditor: auditor.clone(),
         registry: registry.clone(),
         keys: keys.clone(),
@@ -118,7 +131,7 @@ pub async fn start(args: RootArgs) -> Result<Actors, SpawnErr> {
             fatal.trip("the root actor ended");
         }
     });
-    Ok(Actors { auditor, registry, keys, usage, root, stopping })
+    Ok(Actors { auditor, registry, keys, usage, erasures, root, stopping })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +155,7 @@ struct Plan {
     registry: RegistryHandle,
     keys: SessionKeys,
     usage: UsageHandle,
+    erasures: Erasures,
 }
 
 struct RootActor;
@@ -276,6 +290,9 @@ impl Plan {
             registry: Arc::clone(&self.args.storage.registry),
             auditor: self.auditor.clone(),
             trims: Trims::default(),
+            erasures: self.erasures.clone(),
+            registry_handle: self.registry.clone(),
+            erase_within_ms: i64::from(self.args.config.keys.erase_within_s) * 1000,
         }
     }
 }

@@ -107,6 +107,19 @@ impl RegistryWorkshop {
     where
         F: Future<Output = Result<T, ControlError>>,
     {
+        self.announced_as(by, announcements, |tools, _| work(tools)).await
+    }
+
+    /// As [`RegistryWorkshop::announced`], for a work that keeps the indices of its entries.
+    pub(super) async fn announced_as<T, F>(
+        &self,
+        by: &Who,
+        announcements: Vec<Announcement>,
+        work: impl FnOnce(Tools, Vec<u64>) -> F,
+    ) -> Result<T, ControlError>
+    where
+        F: Future<Output = Result<T, ControlError>>,
+    {
         // Side by side, so that they share an append: their order is that of the list.
         let records = announcements.into_iter().map(|(project, action)| {
             self.auditor.record_in(project.map(|project| project.to_string()), by.clone(), action)
@@ -122,7 +135,7 @@ impl RegistryWorkshop {
             Some(error) => Err(error.into()),
             // Nothing is done without an entry.
             None if entries.is_empty() => Err(ControlError::Unavailable),
-            None => work(Tools(self.holdings.clone())).await,
+            None => work(Tools(self.holdings.clone()), entries.clone()).await,
         };
         if done.is_err() {
             for entry in entries {

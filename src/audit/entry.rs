@@ -161,9 +161,25 @@ pub enum Action {
         erasure: String,
         subject: String,
     },
+    /// No key of the subject opens from now on.
     ErasureCompleted {
         erasure: String,
         keys: u64,
+        sessions: u64,
+        streams: u64,
+        days: Vec<u32>,
+        /// See `domain::erasure::GRADE`.
+        grade: u8,
+    },
+    /// None of its keys can be rebuilt from the disk from now on.
+    ErasureSettled {
+        erasure: String,
+        days: Vec<u32>,
+        grade: u8,
+    },
+    /// Somebody looked at which keys hold data of a subject, by its pseudonym.
+    SubjectViewed {
+        subject: String,
     },
     /// Recent events were opened in memory to see what a contract would refuse.
     TrafficChecked {
@@ -253,6 +269,8 @@ impl Action {
             Action::KeyExported { .. } => "key_exported",
             Action::ErasureOrdered { .. } => "erasure_ordered",
             Action::ErasureCompleted { .. } => "erasure_completed",
+            Action::ErasureSettled { .. } => "erasure_settled",
+            Action::SubjectViewed { .. } => "subject_viewed",
             Action::TrafficChecked { .. } => "traffic_checked",
             Action::CheckpointWitnessed { .. } => "checkpoint_witnessed",
             Action::NotDone { .. } => "not_done",

@@ -14,6 +14,7 @@ use super::{
     client::Client,
     failure::Failure,
     output::{self, Format, Table, items_at, text_at},
+    receipt,
     settings::Settings,
 };
 use crate::audit::{
@@ -108,6 +109,9 @@ pub struct VerifyArguments {
     /// A proof that `sluice audit prove` wrote, instead of entries
     #[arg(long, value_name = "FILE", conflicts_with = "entries")]
     proof: Option<PathBuf>,
+    /// A receipt that `sluice erase --receipt` wrote, instead of entries
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["entries", "proof"])]
+    receipt: Option<PathBuf>,
     /// The public key, best one that was kept elsewhere [default: key of DIR]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -291,6 +295,9 @@ pub fn verify(format: Format, arguments: VerifyArguments) -> Result<()> {
     let inside = |name: &str| arguments.folder.as_ref().map(|folder| folder.join(name));
     let key = arguments.key.clone().or_else(|| inside(KEY)).ok_or_else(|| missing("--key FILE"))?;
     let key = LogKey::parse(&text(&key)?).with_context(|| key.display().to_string())?;
+    if let Some(file) = &arguments.receipt {
+        return receipt::verify(format, &key, file);
+    }
     if let Some(proof) = &arguments.proof {
         return verify_proof(format, &key, proof);
     }

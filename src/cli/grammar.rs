@@ -3,9 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use super::{
-    audit, check, completion, contract, credential, demo, explain, listen, output::Form, policy, principal,
-    project, purpose, schema, send, serve, settings::ConnectionArguments, simulate, stream, stream_settings,
-    usage,
+    audit, check, completion, contract, credential, demo, erase, explain, listen, output::Form, policy,
+    principal, project, purpose, schema, send, serve, settings::ConnectionArguments, simulate, stream,
+    stream_settings, usage,
 };
 
 /// Privacy event gateway: contracts, session keys, consent and the stream in one binary.
@@ -92,6 +92,11 @@ pub(super) enum Command {
     /// Read, prove and verify the audit log
     #[command(subcommand, arg_required_else_help = true)]
     Audit(audit::Audit),
+    /// Show which data subjects there are keys of
+    #[command(subcommand, arg_required_else_help = true)]
+    Subjects(erase::Subjects),
+    /// Forget a data subject: destroy every key that holds data of it
+    Erase(erase::EraseArguments),
     /// Check a data contract without making it
     #[command(subcommand, arg_required_else_help = true)]
     Check(Check),

@@ -17,6 +17,7 @@ mod contract;
 mod credential;
 mod credentials;
 mod demo;
+mod erase;
 mod example_events;
 mod explain;
 mod failure;
@@ -27,6 +28,7 @@ mod policy;
 mod principal;
 mod project;
 mod purpose;
+mod receipt;
 mod schema;
 mod send;
 mod serve;
@@ -127,6 +129,8 @@ async fn call(command: Command, settings: &Settings) -> Result<()> {
         Command::Explain(arguments) => explain::run(settings, arguments).await,
         Command::Listen(arguments) => listen::run(settings, arguments).await,
         Command::Audit(command) => audit::run(settings, command).await,
+        Command::Subjects(command) => erase::subjects(settings, command).await,
+        Command::Erase(arguments) => erase::run(settings, arguments).await,
         Command::Serve(_)
         | Command::Demo(_)
         | Command::Completion(_)

@@ -18,6 +18,8 @@ pub struct Keys {
     pub open_max: usize,
     /// Hours after the end of its day's keys that an epoch is closed.
     pub close_after_h: u32,
+    /// Seconds after an erasure by which none of its keys can be rebuilt from the disk.
+    pub erase_within_s: u32,
 }
 
 /// A parsed `keys.master`.
@@ -39,6 +41,7 @@ impl Default for Keys {
             rotate_after_s: 86_400,
             open_max: 2_000_000,
             close_after_h: 1,
+            erase_within_s: 600,
         }
     }
 }
@@ -66,6 +69,11 @@ impl Keys {
             "takes 1 to 86400 seconds",
         )?;
         demand(self.open_max >= 1_000, "keys.open_max", "must be at least 1000")?;
-        demand(self.close_after_h <= 48, "keys.close_after_h", "takes 0 to 48 hours")
+        demand(self.close_after_h <= 48, "keys.close_after_h", "takes 0 to 48 hours")?;
+        demand(
+            (300..=86_400).contains(&self.erase_within_s),
+            "keys.erase_within_s",
+            "takes 300 to 86400 seconds",
+        )
     }
 }

@@ -7,6 +7,7 @@ mod contract_document;
 mod contract_life;
 mod contract_ref;
 mod document;
+pub mod erasure;
 mod field_path;
 pub mod limits;
 pub mod mask;
@@ -33,6 +34,7 @@ pub use self::{
     contract_life::{ContractRights, ContractStep, StepTaken, may_step, remember},
     contract_ref::{ContractRef, REF_BYTES_MAX, RefError},
     document::{DocumentError, DocumentRule},
+    erasure::{Erased, ErasedPlace, Erasure, Mark, SubjectHolding},
     field_path::{FIELD_PATH_BYTES_MAX, FieldPath, FieldPathError, META_FIELD},
     mask::{MaskConfig, MaskError, MaskHash},
     policy::{AfterErasure, KeyTerm, Policy, PolicyError, PolicyId, PolicyState},

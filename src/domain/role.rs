@@ -28,7 +28,7 @@ pub enum Role {
 #[error("a role is admin, project_admin, approver or member")]
 pub struct RoleError;
 
-/// What somebody may do. The last two are Sluice's own, the others the original's.
+/// What somebody may do. The last three are Sluice's own, the others the original's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Permission {
     /// Users, service accounts, their roles and tokens.
@@ -51,6 +51,8 @@ pub enum Permission {
     /// Let a principal read the events of a stream.
     GrantReads,
     ViewAudit,
+    /// See what is held of a data subject, and erase it.
+    EraseSubjects,
 }
 
 impl Role {
@@ -73,7 +75,7 @@ impl Role {
     pub fn allows(self, permission: Permission) -> bool {
         use Permission::*;
         let (project_admin, approver, member) = match permission {
-            ManagePrincipals => (false, false, false),
+            ManagePrincipals | EraseSubjects => (false, false, false),
             CreateProject | DeleteProject | ManageMembers | DeleteResources | GrantReads | ManagePolicies => {
                 (true, false, false)
             }
@@ -99,7 +101,7 @@ impl Role {
 
 impl Permission {
     /// All permissions, in the order of the table.
-    pub const ALL: [Permission; 14] = [
+    pub const ALL: [Permission; 15] = [
         Permission::ManagePrincipals,
         Permission::CreateProject,
         Permission::DeleteProject,
@@ -114,6 +116,7 @@ impl Permission {
         Permission::ManagePolicies,
         Permission::GrantReads,
         Permission::ViewAudit,
+        Permission::EraseSubjects,
     ];
 }
 
@@ -136,6 +139,7 @@ impl Permission {
             Permission::ManagePolicies => "manage_policies",
             Permission::GrantReads => "grant_reads",
             Permission::ViewAudit => "view_audit",
+            Permission::EraseSubjects => "erase_subjects",
         }
     }
 }
@@ -175,7 +179,8 @@ mod tests {
             ReviewContracts  x     .             x        .
             ManagePolicies   x     x             .        .
             GrantReads       x     x             .        .
-            ViewAudit        x     x             x        .";
+            ViewAudit        x     x             x        .
+            EraseSubjects    x     .             .        .";
         let words = |text: &str| -> Vec<Vec<String>> {
             text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
         };

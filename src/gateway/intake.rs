@@ -13,7 +13,7 @@ use crate::{
     clock::{Clock, Timestamp},
     config,
     crypto::{Fingerprinter, OpenKey},
-    domain::{Fingerprint, Levels, RecordBatch, RecordHead, Serialization, Suite, consent},
+    domain::{AfterErasure, Fingerprint, Levels, RecordBatch, RecordHead, Serialization, Suite, consent},
     event::{EventPlan, Form, Personal, Stamp, Tape, Text},
     storage::{AppendOptions, EventLog, OnceKey},
     telemetry::FatalSwitch,
@@ -163,6 +163,9 @@ impl Intake {
         let key_value = tape.key_text().map(|text| tape.text(body, text)).unwrap_or_default();
         let session = fingerprints.session(&stream.definition.name, key_value);
         let subject = tape.subject_text().map(|text| fingerprints.subject(tape.text(body, text)));
+        if subject.is_some_and(|subject| inventory.is_erased(subject)) && refuses_erased(stream) {
+            return Err(Refusal::SubjectErased);
+        }
         Ok(Checked { plan, serialization, session, subject, consented })
     }
 
@@ -320,6 +323,11 @@ pub(super) fn check_stream(stream: &KnownStream) -> Result<(), Refusal> {
         return Err(Refusal::Disabled);
     }
     Ok(())
+}
+
+/// Whether the stream's policy takes nothing more of who was erased.
+fn refuses_erased(stream: &KnownStream) -> bool {
+    stream.policy.as_ref().is_some_and(|policy| policy.after_erasure == AfterErasure::Refuse)
 }
 
 fn suite(checked: &Checked) -> Suite {

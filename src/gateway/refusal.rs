@@ -29,6 +29,9 @@ pub enum Refusal {
     /// Retry when the time has come, or have the stream's limits raised.
     #[error("the stream has as many events as its limits let it have now")]
     OverLimit(OverLimit),
+    /// The event's data subject was erased, and the stream's policy takes nothing more of it.
+    #[error("the data subject of this event was erased")]
+    SubjectErased,
     /// Retry later.
     #[error("session key is unavailable")]
     Key(#[from] SessionKeyError),

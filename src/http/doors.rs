@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Admission;
 use crate::{
-    actors::{AuditorHandle, RegistryHandle, UsageHandle},
+    actors::{AuditorHandle, Erasures, RegistryHandle, UsageHandle},
     config,
     gateway::{Access, Census, Intake, Library, Readiness, Repeats},
     telemetry::Meters,
@@ -19,6 +19,7 @@ pub struct Doors {
     pub census: Census,
     pub registry: RegistryHandle,
     pub usage: UsageHandle,
+    pub erasures: Erasures,
     /// Milliseconds to which usage is exact.
     pub usage_period_ms: i64,
     pub auditor: AuditorHandle,

@@ -20,9 +20,9 @@ use utoipa::{
 
 use self::answers::Asked;
 use super::{
-    ApiError, Doors, audit, batch, contract_check, contracts, credentials, egress, explain, gate::identify,
-    grants, health, ingest, policies, principals, problem, problem_page, projects, purposes, schemas,
-    streams, token, usage, whoami,
+    ApiError, Doors, audit, batch, contract_check, contracts, credentials, egress, erasures, explain,
+    gate::identify, grants, health, ingest, policies, principals, problem, problem_page, projects, purposes,
+    schemas, streams, subjects, token, usage, whoami,
 };
 
 use crate::{
@@ -51,6 +51,7 @@ use crate::{
         projects::list, projects::create, projects::get, projects::change, projects::delete,
         projects::list_members, projects::set_member, projects::remove_member,
         audit::entries, audit::checkpoint, audit::proof, audit::consistency, audit::exposure,
+        subjects::list, subjects::key_links, erasures::list, erasures::create, erasures::receipt,
         openapi,
     ),
     components(schemas(

@@ -16,8 +16,8 @@ use utoipa::ToSchema;
 use super::batch::{Verdict, Verdicts};
 use crate::{
     actors::{
-        AuditError, ControlError, OrderError, OverLimit, PlanError, PrincipalOrderError, ProjectOrderError,
-        StreamOrderError, UsageError,
+        AuditError, ControlError, ErasureError, OrderError, OverLimit, PlanError, PrincipalOrderError,
+        ProjectOrderError, StreamOrderError, UsageError,
     },
     event::container::ContainerError,
     gateway::{AccessError, CensusError, ReadError, Refusal, RepeatError, TrialError},
@@ -84,6 +84,12 @@ pub enum ApiError {
     Trial(#[from] TrialError),
     #[error(transparent)]
     Repeat(#[from] RepeatError),
+    #[error(transparent)]
+    Erasure(ErasureError),
+    #[error("no such erasure")]
+    ErasureUnknown,
+    #[error("subject: 1 to 65536 bytes")]
+    SubjectInvalid,
     #[error("the work was broken off: look whether it was done")]
     Interrupted,
     #[error("no such route")]
@@ -160,6 +166,12 @@ impl ApiError {
             Self::Repeat(RepeatError::Busy) => ("idempotency_key_busy", 409, Some(1)),
             Self::Repeat(RepeatError::Full) => ("idempotency_keys_full", 429, Some(3600)),
             Self::Repeat(RepeatError::Unavailable) | Self::Interrupted => ("store_unavailable", 503, Some(2)),
+            Self::Erasure(ErasureError::Unknown) => ("subject_unknown", 404, None),
+            Self::Erasure(ErasureError::Keys(_)) => ("key_unavailable", 503, Some(2)),
+            Self::Erasure(ErasureError::Control(error)) => control_row(error),
+            Self::Erasure(ErasureError::Audit(_)) => ("audit_unavailable", 503, Some(2)),
+            Self::ErasureUnknown => ("erasure_unknown", 404, None),
+            Self::SubjectInvalid => ("subject_invalid", 400, None),
             Self::RouteUnknown => ("route_unknown", 404, None),
             Self::MethodUnknown => ("method_unknown", 405, None),
         }
@@ -194,6 +206,7 @@ fn event_row(refusal: &Refusal) -> Row {
         Refusal::Violation(_) => ("validation_failed", 400, None),
         Refusal::TooLarge => ("event_too_large", 413, None),
         Refusal::DerivedStream => ("stream_is_derived", 403, None),
+        Refusal::SubjectErased => ("subject_erased", 403, None),
         Refusal::Disabled => ("stream_disabled", 403, None),
         Refusal::OverLimit(OverLimit::Rate { retry_after_s }) => {
             ("stream_rate_exceeded", 429, Some(*retry_after_s))
@@ -333,6 +346,7 @@ codes! {
     "credential_unknown",
     "credentials_wrong",
     "encoding_unknown",
+    "erasure_unknown",
     "event_too_large",
     "field_missing",
     "field_type",
@@ -401,6 +415,9 @@ codes! {
     "stream_is_derived",
     "stream_rate_exceeded",
     "stream_unknown",
+    "subject_erased",
+    "subject_invalid",
+    "subject_unknown",
     "token_expired",
     "token_for_other_stream",
     "token_invalid",

@@ -6,8 +6,9 @@ use actix_web::{
 };
 
 use super::{
-    ApiError, audit, batch, contract_check, contracts, credentials, egress, explain, grants, health, ingest,
-    openapi, policies, principals, problem_page, projects, purposes, schemas, streams, token, usage, whoami,
+    ApiError, audit, batch, contract_check, contracts, credentials, egress, erasures, explain, grants,
+    health, ingest, openapi, policies, principals, problem_page, projects, purposes, schemas, streams,
+    subjects, token, usage, whoami,
 };
 
 /// Adds all routes to an app whose data holds the doors.
@@ -125,7 +126,11 @@ fn audited(app: &mut ServiceConfig) {
         .service(at("/api/v1/audit/checkpoint").route(get().to(audit::checkpoint)))
         .service(at("/api/v1/audit/proof/{index}").route(get().to(audit::proof)))
         .service(at("/api/v1/audit/consistency").route(get().to(audit::consistency)))
-        .service(at("/api/v1/audit/exposure").route(get().to(audit::exposure)));
+        .service(at("/api/v1/audit/exposure").route(get().to(audit::exposure)))
+        .service(at("/api/v1/subjects").route(get().to(subjects::list)))
+        .service(at("/api/v1/subjects/keylinks").route(post().to(subjects::key_links)))
+        .service(at("/api/v1/erasures").route(get().to(erasures::list)).route(post().to(erasures::create)))
+        .service(at("/api/v1/erasures/{id}/receipt").route(get().to(erasures::receipt)));
 }
 
 /// A route that answers other methods with a problem document.

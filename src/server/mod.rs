@@ -235,6 +235,7 @@ fn doors(
         census: Census::new(Arc::clone(&storage.log), Arc::clone(&storage.keys)),
         registry: actors.registry.clone(),
         usage: actors.usage.clone(),
+        erasures: actors.erasures.clone(),
         usage_period_ms: i64::try_from(config.streams.usage_every_s).unwrap_or(0) * 1000,
         auditor: actors.auditor.clone(),
         meters,

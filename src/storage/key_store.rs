@@ -48,6 +48,9 @@ pub trait KeyStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<KeyLink>, KeyError>;
 
+    /// Subjects that have keys, in ascending order, from after `after`.
+    async fn subjects(&self, after: Option<Fingerprint>, limit: usize) -> Result<Vec<Fingerprint>, KeyError>;
+
     /// Says that a key also holds data of `subject`. Idempotent; does nothing for a key that is gone.
     async fn add_subject(&self, subject: Fingerprint, link: KeyLink) -> Result<(), KeyError>;
 

@@ -66,6 +66,7 @@ pub struct Meters {
     pub in_flight_bytes: Gauge,
     pub keys_destroyed_by_policy: Counter,
     pub keys_destroyed_with_stream: Counter,
+    pub keys_destroyed_by_erasure: Counter,
 }
 
 /// Meters of one stream.
@@ -129,6 +130,7 @@ impl Default for Meters {
         };
         let (keys_destroyed_by_policy, keys_destroyed_with_stream) =
             (keys_destroyed("policy"), keys_destroyed("stream_deleted"));
+        let keys_destroyed_by_erasure = keys_destroyed("erasure");
         Meters {
             ingest_seconds: recorder.register_histogram(&Key::from_static_name(INGEST_SECONDS), &META),
             sessions_open: recorder.register_gauge(&Key::from_static_name(SESSIONS_OPEN), &META),
@@ -136,6 +138,7 @@ impl Default for Meters {
             in_flight_bytes: recorder.register_gauge(&Key::from_static_name(IN_FLIGHT_BYTES), &META),
             keys_destroyed_by_policy,
             keys_destroyed_with_stream,
+            keys_destroyed_by_erasure,
             handle,
             recorder,
             streams: DashMap::new(),

@@ -22,7 +22,7 @@ const MAKERS: May = [true, true, false, true];
 
 /// One row per route and method, in the order in which the sweep calls them as somebody who may. A body of `{}`
 /// is refused by what reads it, after the gate has let it pass, so that nothing changes.
-const TABLE: [(&str, &str, May); 55] = [
+const TABLE: [(&str, &str, May); 60] = [
     ("GET", "/api/v1/openapi.json", ALL),
     ("GET", "/api/v1/whoami", ALL),
     ("GET", "/api/v1/streams", ALL),
@@ -64,6 +64,11 @@ const TABLE: [(&str, &str, May); 55] = [
     ("GET", "/api/v1/audit/proof/{index}", ADMIN),
     ("GET", "/api/v1/audit/consistency", ADMIN),
     ("GET", "/api/v1/audit/exposure", ADMIN),
+    ("GET", "/api/v1/subjects", ADMIN),
+    ("POST", "/api/v1/subjects/keylinks", ADMIN),
+    ("GET", "/api/v1/erasures", ADMIN),
+    ("POST", "/api/v1/erasures", ADMIN),
+    ("GET", "/api/v1/erasures/{id}/receipt", ADMIN),
     ("GET", "/api/v1/principals", ALL),
     ("POST", "/api/v1/principals", ADMIN),
     ("GET", "/api/v1/principals/{id}", ADMIN),
@@ -154,7 +159,9 @@ impl Things {
 
 /// Whether the route is about the installation, and not about what is in a project.
 fn is_of_the_installation(route: &str) -> bool {
-    ["purposes", "policies", "audit"].iter().any(|room| route.starts_with(&format!("/api/v1/{room}")))
+    ["purposes", "policies", "audit", "subjects", "erasures"]
+        .iter()
+        .any(|room| route.starts_with(&format!("/api/v1/{room}")))
 }
 
 fn unknown() -> Things {

@@ -712,9 +712,11 @@ async fn every_order_leaves_exactly_one_entry_and_the_same_order_again_is_refuse
 }
 
 /// Routes with a changing method that change nothing, and why.
-const CHANGES_NOTHING: [(&str, &str, &str); 2] = [
+const CHANGES_NOTHING: [(&str, &str, &str); 4] = [
     ("POST", "/api/v1/streams/{name}/explain", "reads the event it is sent and stores nothing"),
     ("POST", "/api/v1/contracts/check", "makes nothing; a look at traffic has its entry, see dry_run"),
+    ("POST", "/api/v1/subjects/keylinks", "only looks; that has its entry, see erasure"),
+    ("POST", "/api/v1/erasures", "takes events of a subject and leaves more than one entry, see erasure"),
 ];
 
 /// The list of orders above is held against the list of routes: who adds a route has to order it there, or

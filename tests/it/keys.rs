@@ -193,7 +193,7 @@ async fn the_secret_of_a_day_without_consent_is_gone_after_the_day() {
 }
 
 /// The files that hold `bytes`.
-fn files_with(folder: &Path, bytes: &[u8]) -> Vec<PathBuf> {
+pub(crate) fn files_with(folder: &Path, bytes: &[u8]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     canary::for_each_file(folder, &mut |path, content| {
         if memchr::memmem::find(content, bytes).is_some() {

@@ -15,6 +15,7 @@ mod crash;
 mod derived;
 mod drivers;
 mod dry_run;
+mod erasure;
 mod faults;
 mod harness;
 mod keys;

@@ -11,7 +11,7 @@ use sluice::{
     storage::KeyRecord,
 };
 
-use crate::harness::{Node, PATIENCE, planted, planted_opened};
+use crate::harness::{Api, Node, PATIENCE, planted, planted_opened};
 
 const MORNING: Timestamp = Timestamp(20_000 * DAY_MS + 10 * HOUR);
 const HOUR: i64 = 3_600_000;
@@ -165,9 +165,9 @@ async fn a_derived_stream_leaves_events_of_a_destroyed_key_sealed_and_counts_the
     assert!(node.metric(&series).await >= 1.0);
 }
 
-const VISIT: &str = "acme/visit/1.0.0";
+pub(crate) const VISIT: &str = "acme/visit/1.0.0";
 
-async fn visit_contract(node: &Node) {
+pub(crate) async fn visit_contract(node: &Api) {
     let field = |name: &str| json!({"name": name, "type": "string"});
     let meta = json!({"name": "strmMeta", "type": {"type": "record", "name": "StrmMeta", "fields": [
         {"name": "eventContractRef", "type": "string"},
@@ -183,7 +183,7 @@ async fn visit_contract(node: &Node) {
     node.activate_contract(VISIT, Some(&schema), &contract).await;
 }
 
-fn subject(node: &Node, value: &str) -> Fingerprint {
+pub(crate) fn subject(node: &Node, value: &str) -> Fingerprint {
     let path = node.data_dir().join("master.key");
     let master = MasterKey::from_text(std::fs::read_to_string(path).unwrap().trim()).unwrap();
     master.fingerprinter().subject(value.as_bytes())

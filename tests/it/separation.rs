@@ -106,7 +106,10 @@ async fn a_contract_of_another_project_shows_nowhere() {
     assert_eq!(answers[1], answers[2]);
     let stranger = Somebody::new(&node, "sten", "member").await;
     for path in ["/api/v1/schemas?limit=1000", "/api/v1/schemas/strmprivacy/example/1.5.0"] {
-        assert!(node.admin(Method::GET, path, &Value::Null).await.text().contains("acme/hidden"), "it is there");
+        assert!(
+            node.admin(Method::GET, path, &Value::Null).await.text().contains("acme/hidden"),
+            "it is there"
+        );
         assert!(!stranger.get(path).await.text().contains("acme/hidden"), "{path}");
     }
 }
@@ -148,8 +151,7 @@ async fn the_type_of_every_problem_leads_to_its_page() {
 async fn a_schema_of_thousands_of_patterns_is_refused_at_once() {
     let node = Node::start().await;
     let member = Somebody::new(&node, "mia", "member").await;
-    let patterns: Vec<Value> =
-        (0..5_000).map(|n| json!({"pattern": format!("[a-c]{{20000}}{n}")})).collect();
+    let patterns: Vec<Value> = (0..5_000).map(|n| json!({"pattern": format!("[a-c]{{20000}}{n}")})).collect();
     let schema = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
         "properties": {"session": {"type": "string"}, "strmMeta": {"type": "object", "properties": {
             "eventContractRef": {"type": "string"}, "consentLevels": {"type": "array", "items": {"type": "integer"}}}}},

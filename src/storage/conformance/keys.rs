@@ -112,6 +112,25 @@ pub async fn subjects_list_their_keys(storage: &Storage) {
         found.extend(page);
     }
     assert_eq!(found, links);
+    // And the subjects themselves, of two days, each once, without those whose keys are gone.
+    assert_eq!(keys.subjects(None, 9).await.unwrap(), [subject]);
+    let next_day = Epoch(DAY.0 + 1);
+    keys.create_epoch(EpochRecord { epoch: next_day, ..epoch_key(1) }).await.unwrap();
+    let (first, last) = (Fingerprint([7; 16]), Fingerprint([200; 16]));
+    for (session, subject, epoch) in [(20, first, DAY), (21, last, next_day), (22, subject, next_day)] {
+        let key = KeyRecord { subject: Some(subject), epoch, ..record(session, 1) };
+        keys.create(key).await.unwrap();
+    }
+    assert_eq!(keys.subjects(None, 9).await.unwrap(), [first, subject, last]);
+    assert_eq!(keys.subjects(None, 2).await.unwrap(), [first, subject]);
+    assert_eq!(keys.subjects(Some(subject), 2).await.unwrap(), [last]);
+    for link in found {
+        keys.destroy(link).await.unwrap();
+    }
+    assert_eq!(keys.subjects(Some(first), 1).await.unwrap(), [subject], "the next day's key is there");
+    let left = keys.by_subject(subject, None, 9).await.unwrap();
+    keys.destroy(left[0]).await.unwrap();
+    assert_eq!(keys.subjects(None, 9).await.unwrap(), [first, last]);
 }
 
 /// An epoch's key is made once per kind.

@@ -83,6 +83,16 @@ pub(super) fn subject_link(key: &[u8]) -> Option<KeyLink> {
     Some(KeyLink(Uuid::from_slice(key.get(17..)?).ok()?))
 }
 
+/// The subject in a `u` row's key.
+pub(super) fn row_subject(key: &[u8]) -> Option<Fingerprint> {
+    Some(Fingerprint(key.get(1..17)?.try_into().ok()?))
+}
+
+/// Comes after every `u` row of a subject: links are never all ones.
+pub(super) fn after_subject(subject: Fingerprint) -> Vec<u8> {
+    [&subject_prefix(subject)[..], &[0xff; 16]].concat()
+}
+
 /// Generation in an `s` row's key.
 pub(super) fn generation(key: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(*key.last_chunk::<4>()?))

@@ -1,6 +1,6 @@
 //! The trait: single keys. Epochs and closing have files of their own.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 
 use async_trait::async_trait;
 use fjall::{Keyspace, Slice};
@@ -52,6 +52,11 @@ impl KeyStore for Keys {
     ) -> Result<Vec<KeyLink>, KeyError> {
         let open = self.0.open()?;
         Ok(self.0.blocking(move || by_subject(&open, subject, after, limit)).await?)
+    }
+
+    async fn subjects(&self, after: Option<Fingerprint>, limit: usize) -> Result<Vec<Fingerprint>, KeyError> {
+        let open = self.0.open()?;
+        Ok(self.0.blocking(move || subjects(&open, after, limit)).await?)
     }
 
     async fn add_subject(&self, subject: Fingerprint, link: KeyLink) -> Result<(), KeyError> {
@@ -331,6 +336,24 @@ fn by_subject(
         }
     }
     Ok(links.into_iter().collect())
+}
+
+fn subjects(open: &Open, after: Option<Fingerprint>, limit: usize) -> fjall::Result<Vec<Fingerprint>> {
+    let mut found = BTreeSet::new();
+    for (_, state) in open.session_epochs() {
+        for (_, place) in state.places() {
+            let mut last = after;
+            for _ in 0..limit {
+                let from = last.map_or_else(|| b"u".to_vec(), rows::after_subject);
+                let row = place.range((Bound::Excluded(from), Bound::Excluded(b"v".to_vec()))).next();
+                let Some(row) = row else { break };
+                let Some(subject) = rows::row_subject(&row.key()?) else { break };
+                found.insert(subject);
+                last = Some(subject);
+            }
+        }
+    }
+    Ok(found.into_iter().take(limit).collect())
 }
 
 fn due(open: &Open, now: Timestamp, limit: usize) -> fjall::Result<Vec<KeyLink>> {
