@@ -120,6 +120,15 @@ pub(super) fn of_subject(subject: Fingerprint) -> String {
     format!("U.{}.*", plain(subject))
 }
 
+/// Every entry of a subject.
+pub(super) const SUBJECTS: &str = "U.*.*";
+
+/// The subject of a `U`.
+pub(super) fn subject_of(key: &str) -> Option<Fingerprint> {
+    let subject = key.strip_prefix("U.")?.split('.').next()?;
+    Some(Fingerprint(Uuid::parse_str(subject).ok()?.into_bytes()))
+}
+
 /// Terms sort by their end: instants before 1970 do not occur.
 fn term_key(ends: Timestamp, link: Uuid) -> String {
     format!("X.{:020}.{}", ends.0.max(0), link.simple())

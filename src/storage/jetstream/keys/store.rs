@@ -120,6 +120,15 @@ impl KeyStore for Keys {
         Ok(existing)
     }
 
+    async fn subjects(&self, after: Option<Fingerprint>, limit: usize) -> Result<Vec<Fingerprint>, KeyError> {
+        let mut found = BTreeSet::new();
+        for place in self.session_places().await? {
+            found.extend(place.list(rows::SUBJECTS).await?.iter().filter_map(|key| rows::subject_of(key)));
+        }
+        let later = found.into_iter().filter(|subject| after.is_none_or(|after| *subject > after));
+        Ok(later.take(limit).collect())
+    }
+
     async fn add_subject(&self, subject: Fingerprint, link: KeyLink) -> Result<(), KeyError> {
         let change = move |live: &mut LiveKey| {
             let known = live.subjects.contains(&subject);
