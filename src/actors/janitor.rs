@@ -235,10 +235,10 @@ impl JanitorArgs {
         };
         let destruction = async { Ok::<_, JanitorError>(self.store.destroy_epoch(epoch, kind).await?) };
         self.announced(Action::EpochDestroyed { day: epoch.0, secret }, destruction).await?;
+        self.keys.epochs().forget(epoch);
         if kind == EpochKind::Sessions {
             self.forget_moves(epoch).await?;
         }
-        self.keys.epochs().forget(epoch);
         tracing::info!(day = epoch.0, ?kind, "an epoch's keys were destroyed");
         Ok(())
     }
