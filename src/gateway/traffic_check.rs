@@ -321,16 +321,6 @@ impl Work {
             return;
         };
         let plan = &reading.plan;
-        // A field whose level the subject did not consent to stays sealed here as everywhere.
-        let consents = |level: i32| head.consent.iter().any(|given| given == level);
-        let asks_too_much = plan.fields().iter().any(|field| {
-            field.personal.as_ref().is_some_and(|personal| !consents(personal.level))
-                && self.needs(&field.path)
-        });
-        if asks_too_much {
-            self.report.not_checked.no_consent += 1;
-            return;
-        }
         let key = keys.get(&(head.key_link, plan.contract().suite)).and_then(Option::as_deref);
         let mut opened = Vec::new();
         if !open_fields(record.body, plan, key, |field| self.needs(&field.path), old, &mut opened) {

@@ -15,8 +15,8 @@ use crate::{
         ProjectOrderError,
     },
     domain::{
-        Contract, ContractRef, ContractRights, ContractStep, Permission, PrincipalId, ProjectName, Role,
-        Schema, StreamName, Who, catalogue,
+        Contract, ContractRef, ContractRights, ContractStep, Permission, PrincipalId, Project, ProjectName,
+        Role, Schema, StreamName, Who, catalogue,
     },
     gateway::{AccessError, Identity},
 };
@@ -28,11 +28,9 @@ pub(super) async fn identify(request: &HttpRequest, doors: &Doors) -> Result<Ide
 
 /// What the caller's roles are, as text: the same text, the same say.
 pub(super) fn say(identity: &Identity) -> String {
-    let mut projects: Vec<_> = identity
-        .projects()
-        .map(|project| format!("{} {:?}", project.name, identity.roles_in(&project.name).collect::<Vec<_>>()))
-        .collect();
-    projects.sort();
+    let works_on = |project: &Project| Some((project.name.clone(), *project.members.get(identity.id())?));
+    let mut projects: Vec<_> = identity.projects().filter_map(works_on).collect();
+    projects.sort_by(|a, b| a.0.cmp(&b.0));
     format!("{:?} {projects:?}", identity.roles())
 }
 

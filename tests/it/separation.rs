@@ -38,9 +38,9 @@ async fn somebody_with_two_roles_does_not_approve_what_he_wrote() {
     let step = async |who: &Somebody, step: &str| {
         who.call(Method::POST, &format!("{CONTRACTS}/acme/two/1.0.0/{step}"), &Value::Null).await
     };
-    assert_eq!(step(&bob, "activate").await.code(), "step_forbidden", "no draft goes past a review");
+    assert_eq!(step(&bob, "activate").await.code(), "contract_step_forbidden", "no draft goes past a review");
     assert_eq!(step(&bob, "review").await.status, 200);
-    assert_eq!(step(&bob, "approve").await.code(), "step_forbidden");
+    assert_eq!(step(&bob, "approve").await.code(), "contract_step_forbidden");
     // Who rewrites it is an author too.
     let carl = Somebody::new(&node, "carl", "approver").await;
     let put =
@@ -50,7 +50,7 @@ async fn somebody_with_two_roles_does_not_approve_what_he_wrote() {
     let put = carl.call(Method::PUT, &format!("{CONTRACTS}/acme/two/1.0.0"), &body).await;
     assert_eq!(put.status, 200, "{}", put.text());
     assert_eq!(step(&bob, "review").await.status, 200);
-    assert_eq!(step(&carl, "approve").await.code(), "step_forbidden");
+    assert_eq!(step(&carl, "approve").await.code(), "contract_step_forbidden");
     let dora = Somebody::new(&node, "dora", "approver").await;
     assert_eq!(step(&dora, "approve").await.status, 200);
 }
@@ -73,7 +73,7 @@ async fn an_author_who_left_the_project_has_no_say_over_its_public_contract() {
     for step in ["activate", "review", "revise"] {
         let path = format!("{CONTRACTS}/acme/open/1.0.0/{step}");
         let refused = xena.call(Method::POST, &path, &Value::Null).await;
-        assert_eq!((refused.status, refused.code().as_str()), (403, "step_forbidden"), "{step}");
+        assert_eq!((refused.status, refused.code().as_str()), (403, "contract_step_forbidden"), "{step}");
     }
     let deleted = xena.call(Method::DELETE, &format!("{CONTRACTS}/acme/open/1.0.0"), &Value::Null).await;
     assert_eq!(deleted.status, 403, "{}", deleted.text());
