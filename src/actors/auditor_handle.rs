@@ -305,9 +305,15 @@ impl AuditorHandle {
                 found.add(question, exposure);
             }
         }
+        let now = self.0.clock.now();
         let present = |known: &Arc<KnownStream>| {
             let name = known.definition.name.clone();
-            let clients = known.definition.credentials.iter().map(|stored| stored.client_id.clone());
+            let living = known
+                .definition
+                .credentials
+                .iter()
+                .filter(|stored| stored.expires.is_none_or(|end| now < end));
+            let clients = living.map(|stored| stored.client_id.clone());
             let grants = inventory.read_grants(&name).map(|known| {
                 let grant = &known.grant;
                 GrantedRead::new(grant.principal.as_str(), grant.created, grant.expires, Who::Node)
@@ -315,7 +321,7 @@ impl AuditorHandle {
             let present = Present { clients: clients.collect(), grants: grants.collect() };
             (name, present)
         };
-        found.settle(&inventory.streams().map(present).collect(), self.0.clock.now());
+        found.settle(&inventory.streams().map(present).collect(), now);
         Ok(found)
     }
 

@@ -75,7 +75,7 @@ impl RegistryHandle {
                 purposes: purposes(&definition),
                 client: credential.client_id.clone(),
             };
-            let mut actions = revocations(known, &definition);
+            let mut actions = revocations(known, &definition, now);
             actions.push(action);
             put(&workshop, &by, known, &definition, actions).await?;
             Ok(IssuedCredential { credential, client_secret })
@@ -102,7 +102,7 @@ impl RegistryHandle {
                 &Replacement { client_id: Some(client_id.clone()), overlap_s: 0 },
                 Timestamp(0),
             )?;
-            let action = Action::CredentialRevoked { stream: name, client: client_id };
+            let action = Action::CredentialRevoked { stream: name, client: client_id, ends: None };
             put(&workshop, &by, known, &definition, vec![action]).await?;
             Ok(())
         })
@@ -230,15 +230,20 @@ async fn put(
     workshop.apply_all(by, announced, vec![change]).await
 }
 
-/// What the audit log says about the credentials that `after` has no longer.
-fn revocations(known: &KnownStream, after: &StreamDefinition) -> Vec<Action> {
-    let stays = |client: &str| after.credentials.iter().any(|credential| credential.client_id == client);
-    let gone = known.definition.credentials.iter().filter(|credential| !stays(&credential.client_id));
-    gone.map(|credential| Action::CredentialRevoked {
-        stream: after.name.clone(),
-        client: credential.client_id.clone(),
-    })
-    .collect()
+/// What the audit log says about the credentials that `after` has no longer, or not for as long. Of those whose
+/// end has come it said so before.
+fn revocations(known: &KnownStream, after: &StreamDefinition, now: Timestamp) -> Vec<Action> {
+    let before = known.definition.credentials.iter();
+    let living = before.filter(|credential| credential.expires.is_none_or(|end| now < end));
+    living
+        .filter_map(|credential| {
+            let kept = after.credentials.iter().find(|kept| kept.client_id == credential.client_id);
+            let ends = kept.and_then(|kept| kept.expires);
+            let stays = kept.is_some() && ends == credential.expires;
+            let (stream, client) = (after.name.clone(), credential.client_id.clone());
+            (!stays).then_some(Action::CredentialRevoked { stream, client, ends })
+        })
+        .collect()
 }
 
 /// The purposes whose fields a stream shows; none for a source.

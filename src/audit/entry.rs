@@ -60,6 +60,9 @@ pub enum Action {
     CredentialRevoked {
         stream: StreamName,
         client: String,
+        /// When it ends; none: at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ends: Option<Timestamp>,
     },
     ContractCreated {
         contract: ContractRef,

@@ -113,8 +113,9 @@ impl Exposures {
             Action::CredentialIssued { stream, client, .. } => {
                 self.open(stream).for_each(|exposure| exposure.accesses.push(Access::new(client, at)));
             }
-            Action::CredentialRevoked { stream, client } => {
-                self.open(stream).for_each(|exposure| exposure.ends(|access| access.client == *client, at));
+            Action::CredentialRevoked { stream, client, ends } => {
+                let end = ends.unwrap_or(at);
+                self.open(stream).for_each(|exposure| exposure.ends_by(client, end));
             }
             Action::ReadGranted { stream, principal, expires, .. } => {
                 let granted = GrantedRead::new(principal, at, *expires, entry.who.clone());
@@ -175,6 +176,13 @@ impl Exposure {
     fn ends(&mut self, which: impl Fn(&Access) -> bool, at: Timestamp) {
         for access in self.accesses.iter_mut().filter(|access| access.until.is_none() && which(access)) {
             access.until = Some(at);
+        }
+    }
+
+    /// A credential that is to end ends then, or earlier when it is said again.
+    fn ends_by(&mut self, client: &str, at: Timestamp) {
+        for access in self.accesses.iter_mut().filter(|access| access.client == client) {
+            access.until = Some(access.until.map_or(at, |already| already.min(at)));
         }
     }
 
@@ -402,7 +410,8 @@ mod tests {
         let stream: StreamName = "two".parse().unwrap();
         let client = Who::Client { id: "two-client".into(), stream: stream.clone() };
         let attached = Action::ReaderAttached { stream: stream.clone(), purposes: vec![2] };
-        let revoked = Action::CredentialRevoked { stream: stream.clone(), client: "second".into() };
+        let revoked =
+            Action::CredentialRevoked { stream: stream.clone(), client: "second".into(), ends: None };
         let issued = Action::CredentialIssued { stream, purposes: vec![2], client: "second".into() };
         let log = [
             created(1, "two", &[2], false),

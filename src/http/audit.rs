@@ -13,7 +13,9 @@ use super::{
     openapi::answers::{Asked, Demanded, Looked},
 };
 use crate::{
-    actors::{AuditPage, ConsistencyProof, ControlError, InclusionProof, SignedCheckpoint},
+    actors::{
+        AuditPage, ConsistencyProof, ControlError, InclusionProof, Inventory, KnownContract, SignedCheckpoint,
+    },
     audit::{ExposureQuestion, Filter},
     clock::Timestamp,
     domain::{ContractRef, FieldPath, Permission},
@@ -156,6 +158,9 @@ pub(super) async fn exposure(
     let known = inventory.contract(contract.as_str()).ok_or(ControlError::ContractUnknown)?;
     let level = known.contract.personal_fields.iter().find(|known| known.path == field).map(|f| f.level);
     let exposures = match level {
+        None if !has_field(&inventory, known, &field) => {
+            return Err(ApiError::Parameter("field: the schema of this contract has no field of this path"));
+        }
         None => crate::audit::Exposures::default(),
         Some(level) => {
             let question = ExposureQuestion { contract: contract.clone(), field: field.clone(), level };
@@ -163,6 +168,17 @@ pub(super) async fn exposure(
         }
     };
     Ok(HttpResponse::Ok().json(ExposureAnswer { contract: &contract, field: &field, level, exposures }))
+}
+
+fn has_field(inventory: &Inventory, known: &KnownContract, field: &FieldPath) -> bool {
+    let contract = &known.contract;
+    let wanted = std::slice::from_ref(field);
+    inventory.reading_plan(contract.schema_ref.as_str(), contract.reference.as_str(), wanted).is_ok_and(
+        |reading| {
+            reading.unmaskable.contains(field)
+                || reading.plan.fields().iter().any(|known| known.path == *field)
+        },
+    )
 }
 
 const LIMIT_DEFAULT: usize = 100;

@@ -593,6 +593,10 @@ async fn exposure_names_who_could_read_a_field_and_until_when() {
     assert_eq!(ended["accesses"][0]["until"], 1_800_000_010_000_i64);
     assert_eq!(get(&node, "exposure?field=acme/none/1.0.0:x").await.code(), "contract_unknown");
     assert_eq!(get(&node, "exposure?field=x").await.code(), "parameter_invalid");
+    let misspelt = get(&node, &format!("exposure?field={EXAMPLE}:mial")).await;
+    assert_eq!(misspelt.code(), "parameter_invalid", "nobody is told that it is not personal");
+    let harmless = get(&node, &format!("exposure?field={EXAMPLE}:notSensitiveValue")).await;
+    assert_eq!((harmless.status, &harmless.json()["level"]), (200, &Value::Null));
     let shown = Terminal::of(&node).ok(&format!("audit exposure --field {EXAMPLE}:{path}"));
     assert!(shown.contains(&reader.client_id) && shown.contains("masked"), "{shown}");
 }
@@ -759,4 +763,37 @@ async fn a_rotation_writes_down_what_it_revokes() {
     assert_eq!((said.len(), &said[0]["type"]), (2, &json!("credential_revoked")));
     assert_eq!(said[0]["client"], clicks.client_id);
     assert_eq!(said[1]["type"], "credential_issued");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_with_an_overlap_says_when_the_old_ones_end_and_exposure_keeps_to_it() {
+    let clock = Clock::manual(Timestamp(1_790_000_000_000));
+    let node = Node::start_with(clock.clone(), |_| {}).await;
+    let clicks = node.create_stream("clicks").await;
+    let known = node.admin(Method::GET, &format!("/api/v1/contracts/{EXAMPLE}"), &Value::Null).await.json();
+    let field = known["personalFields"][0].clone();
+    let ads = node.derive(&clicks, &[field["level"].as_i64().unwrap() as i32]).await;
+    let path = format!("/api/v1/streams/{}/credentials", ads.name);
+    let rotated = node.admin(Method::POST, &path, &json!({"replaces": "*", "overlapS": 100})).await;
+    assert_eq!(rotated.status, 201, "{}", rotated.text());
+    let ends = clock.now().0 + 100_000;
+    let said = entries(&node, "action=credential_revoked").await;
+    assert_eq!((said.len(), &said[0]["action"]["client"]), (1, &json!(ads.client_id)));
+    assert_eq!(said[0]["action"]["ends"], json!(ends), "{said:?}");
+    let until = async || {
+        let answer =
+            get(&node, &format!("exposure?field={EXAMPLE}:{}", field["path"].as_str().unwrap())).await;
+        let accesses = answer.json()["exposures"][0]["accesses"].clone();
+        let old = accesses.as_array().unwrap_or_else(|| panic!("{}", answer.text()));
+        old.iter().find(|access| access["client"] == json!(ads.client_id)).unwrap()["until"].clone()
+    };
+    assert_eq!(until().await, json!(ends));
+    // Whoever touches the stream afterwards ends nothing again, and no later question moves the end.
+    clock.turn(200_000);
+    let path = format!("/api/v1/streams/{}", ads.name);
+    assert_eq!(node.admin(Method::PATCH, &path, &json!({"description": "x"})).await.status, 200);
+    assert_eq!(until().await, json!(ends));
+    clock.turn(1_000);
+    assert_eq!(until().await, json!(ends));
+    assert_eq!(entries(&node, "action=credential_revoked").await.len(), 1);
 }
