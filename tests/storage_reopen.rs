@@ -127,3 +127,33 @@ async fn a_closing_goes_on_after_a_restart() {
         storage.close().await;
     }
 }
+
+/// Goal: many logs that share one batch never fill the journal and still leave memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_that_share_their_bytes_go_on_when_all_together_hold_much() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let storage = at(folder.path(), &clock);
+    let names: Vec<_> = (0..600).map(|n| stream(&format!("derived-{n}"))).collect();
+    for name in &names {
+        storage.log.create(name).await.unwrap();
+    }
+    // 100 KB each round and log, 300 MB in all: more than memory may hold, and little per log.
+    for round in 0..5_u64 {
+        let mut shared = batch([vec![7; 100_000]]);
+        shared.share();
+        for name in &names {
+            loop {
+                match storage.log.append(name, shared.clone(), AppendOptions::default()).await {
+                    Ok(appended) => break assert_eq!(appended.end, round + 2),
+                    Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+                }
+            }
+        }
+    }
+    storage.close().await;
+    let storage = at(folder.path(), &clock);
+    for name in [&names[0], &names[599]] {
+        assert_eq!(read_all(&*storage.log, name, 1).await.len(), 5);
+    }
+    storage.close().await;
+}

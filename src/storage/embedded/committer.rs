@@ -159,7 +159,9 @@ impl<'a> Round<'a> {
         if full {
             return Ok(Err(Unavailable::DiskFull.into()));
         }
-        if self.open.fresh_bytes.load(Ordering::Relaxed) > FRESH_BYTES_MAX {
+        // A filter tries again by itself; who sends events is held up last.
+        let fresh_max = if options.hint.is_some() { FRESH_BYTES_MAX / 2 } else { FRESH_BYTES_MAX };
+        if self.open.fresh_bytes.load(Ordering::Relaxed) > fresh_max {
             return Ok(Err(Unavailable::Overloaded.into()));
         }
         if let Some(once) = options.once
@@ -245,7 +247,8 @@ impl<'a> Round<'a> {
         let open = self.open;
         self.write_frame().map_err(fjall::Error::Io).inspect_err(|error| open.fail(error))?;
         self.txn.commit().inspect_err(|error| open.fail(error))?;
-        open.fresh_bytes.fetch_add(self.bytes as u64, Ordering::Relaxed);
+        let before = open.fresh_bytes.fetch_add(self.bytes as u64, Ordering::Relaxed);
+        open.keeping.weigh(before + self.bytes as u64);
         for (stream, chunk) in self.chunks {
             let bytes = stream.add(chunk, self.now);
             open.keeping.note(&stream, bytes);

@@ -9,7 +9,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::Ordering,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
 };
@@ -37,6 +37,8 @@ use crate::{
 pub(in crate::storage::embedded) enum Job {
     /// This log has gathered enough to be moved.
     Move(Arc<Stream>),
+    /// Much is fresh in all logs together: all of it is to be moved.
+    Relieve,
     /// A journal is full: what is before it is to be moved.
     Turned(Turned),
     /// Drops records of a log that are older. Answers with the first kept sequence.
@@ -50,6 +52,7 @@ pub(in crate::storage::embedded) enum Job {
 pub(in crate::storage::embedded) struct Keeping {
     jobs: Sender<Job>,
     noted: Mutex<Vec<Arc<Stream>>>,
+    relieving: AtomicBool,
 }
 
 /// Fresh bytes of a log that are worth a write of their own.
@@ -66,7 +69,7 @@ const ONCE_STEP: usize = 4096;
 impl Keeping {
     pub(in crate::storage::embedded) fn new() -> (Keeping, Receiver<Job>) {
         let (jobs, received) = channel();
-        (Keeping { jobs, noted: Mutex::default() }, received)
+        (Keeping { jobs, noted: Mutex::default(), relieving: AtomicBool::new(false) }, received)
     }
 
     /// Leaves a job. The keeper lives as long as the committer, so nobody is left waiting.
@@ -84,6 +87,19 @@ impl Keeping {
         }
     }
 }
+
+impl Keeping {
+    /// Notes how much is fresh in all logs. Many logs may hold much together and little each, and the journal
+    /// does not fill when they share their bytes.
+    pub(in crate::storage::embedded) fn weigh(&self, fresh_bytes: u64) {
+        if fresh_bytes > RELIEVE_BYTES && !self.relieving.swap(true, Ordering::AcqRel) {
+            self.tell(Job::Relieve);
+        }
+    }
+}
+
+/// Fresh bytes of all logs together that are moved at once.
+const RELIEVE_BYTES: u64 = 48 << 20;
 
 /// The keeper's own state.
 pub(in crate::storage::embedded) struct Keeper {
@@ -115,6 +131,10 @@ impl Keeper {
         while let Ok(job) = jobs.recv() {
             let done = match job {
                 Job::Move(stream) => self.move_fresh(&stream),
+                Job::Relieve => {
+                    self.open.keeping.relieving.store(false, Ordering::Release);
+                    self.move_all()
+                }
                 Job::Turned(turned) => self.turn(&turned, queue),
                 Job::Trim(stream, older_than, reply) => self.trim(&stream, older_than, queue).map(|first| {
                     // Nobody waits for it any more, perhaps.
